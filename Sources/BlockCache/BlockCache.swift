@@ -1,0 +1,1 @@
+// BlockCache: blocks in memory, verified by granule.

@@ -1,0 +1,25 @@
+#define _GNU_SOURCE
+#include "CLinux.h"
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+int clinux_openat(int directory, const char *path, int flags, unsigned mode) {
+    return openat(directory, path, flags, (mode_t)mode);
+}
+
+int clinux_fcntl(int fd, int command, long argument) { return fcntl(fd, command, argument); }
+
+int clinux_fcntl_pointer(int fd, int command, void *argument) { return fcntl(fd, command, argument); }
+
+int clinux_ioctl_pointer(int fd, unsigned long request, void *argument) { return ioctl(fd, request, argument); }
+
+void clinux_name_this_thread(const char *name) {
+    char shown[16];
+    strncpy(shown, name, sizeof shown - 1);
+    shown[sizeof shown - 1] = 0;
+    pthread_setname_np(pthread_self(), shown);
+}
+
+const char *clinux_error_text(int error, char *buffer, size_t length) { return strerror_r(error, buffer, length); }

@@ -1,0 +1,1 @@
+// Configuration: flags, environment and YAML to validated values, each with its origin.

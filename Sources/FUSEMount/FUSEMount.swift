@@ -1,0 +1,1 @@
+// FUSEMount: the channel, libfuse callbacks, replies, unmount.

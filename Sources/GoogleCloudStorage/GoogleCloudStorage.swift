@@ -1,0 +1,1 @@
+// GoogleCloudStorage: an ObjectStore on the JSON and XML APIs.

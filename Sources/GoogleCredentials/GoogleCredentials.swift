@@ -1,0 +1,1 @@
+// GoogleCredentials: the kinds of Google credentials and their refresh.

@@ -1,0 +1,1 @@
+// HuggingFaceHub: repositories, revisions, trees, and a RangedSource per file.

@@ -1,0 +1,1 @@
+// LocalStorage: an ObjectStore on a directory.

@@ -1,0 +1,1 @@
+// Manifests: manifest, CRC table, lease, intent: types, codecs, limits.

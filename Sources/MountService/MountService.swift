@@ -1,0 +1,1 @@
+// MountService: composition, signals, start and stop order of a mount.

@@ -1,0 +1,1 @@
+// Publication: stage, intent, publish, record, clean up; recovery, leases, garbage collection.

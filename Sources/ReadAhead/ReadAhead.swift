@@ -1,0 +1,1 @@
+// ReadAhead: cursors to block requests.

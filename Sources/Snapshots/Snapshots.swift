@@ -1,0 +1,1 @@
+// Snapshots: the conveyor: plan, dedupe, hash, publish; verify.

@@ -1,0 +1,1 @@
+// TestSupport: manual clock, seeded random, failing and slow stores, temporary directories.

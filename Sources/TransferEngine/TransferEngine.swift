@@ -1,0 +1,1 @@
+// TransferEngine: range plans, ordered reassembly, adaptive concurrency, memory governor, retry scheduling.

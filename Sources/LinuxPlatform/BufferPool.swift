@@ -39,6 +39,9 @@ package final class BufferPool: Sendable {
     private struct State {
         var free: [UnsafeMutableRawBufferPointer] = []
         var made = 0
+        /// Those who wait, first come first served. Keys are never used again.
+        var waiting: [(key: Int, continuation: CheckedContinuation<BufferLease?, Never>)] = []
+        var lastKey = 0
     }
 
     /// The size of each buffer, in bytes.
@@ -56,12 +59,62 @@ package final class BufferPool: Sendable {
     /// A buffer, or nil when all of them are out.
     package func lease() -> BufferLease? {
         let bytes = state.withLock { state -> UnsafeMutableRawBufferPointer? in
+            guard state.waiting.isEmpty else { return nil }
             if let reused = state.free.popLast() { return reused }
             guard state.made < capacity else { return nil }
             state.made += 1
             return allocatePages(bufferSize)
         }
         return bytes.map { BufferLease(bytes: $0, pool: self) }
+    }
+
+    /// A buffer, as soon as there is one, in order of asking.
+    ///
+    /// - Throws: `CancellationError` when the task is cancelled while it waits.
+    package func leaseWhenFree() async throws(CancellationError) -> BufferLease {
+        let key = state.withLock { state in
+            state.lastKey += 1
+            return state.lastKey
+        }
+        let lease: BufferLease? = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                if let lease = leaseOrEnqueue(key, continuation) { continuation.resume(returning: lease) }
+            }
+        } onCancel: {
+            removeWaiting(key)?.resume(returning: nil)
+        }
+        guard let lease else { throw CancellationError() }
+        return lease
+    }
+
+    private func leaseOrEnqueue(_ key: Int, _ continuation: CheckedContinuation<BufferLease?, Never>) -> BufferLease? {
+        if Task.isCancelled {
+            continuation.resume(returning: nil)
+            return nil
+        }
+        let bytes = state.withLock { state -> UnsafeMutableRawBufferPointer? in
+            if state.waiting.isEmpty {
+                if let reused = state.free.popLast() { return reused }
+                if state.made < capacity {
+                    state.made += 1
+                    return allocatePages(bufferSize)
+                }
+            }
+            state.waiting.append((key, continuation))
+            return nil
+        }
+        if bytes == nil, Task.isCancelled {
+            // Cancelled between the first look and the enqueuing: the handler may have run too early to find it.
+            removeWaiting(key)?.resume(returning: nil)
+        }
+        return bytes.map { BufferLease(bytes: $0, pool: self) }
+    }
+
+    private func removeWaiting(_ key: Int) -> CheckedContinuation<BufferLease?, Never>? {
+        state.withLock { state in
+            guard let index = state.waiting.firstIndex(where: { $0.key == key }) else { return nil }
+            return state.waiting.remove(at: index).continuation
+        }
     }
 
     /// Gives the memory of the buffers that nobody holds back to the kernel.
@@ -80,7 +133,14 @@ package final class BufferPool: Sendable {
     package var leased: Int { state.withLock { $0.made - $0.free.count } }
 
     fileprivate func takeBack(_ bytes: UnsafeMutableRawBufferPointer) {
-        state.withLock { $0.free.append(bytes) }
+        let waiter = state.withLock { state -> CheckedContinuation<BufferLease?, Never>? in
+            if state.waiting.isEmpty {
+                state.free.append(bytes)
+                return nil
+            }
+            return state.waiting.removeFirst().continuation
+        }
+        waiter?.resume(returning: BufferLease(bytes: bytes, pool: self))
     }
 
     deinit { trim() }

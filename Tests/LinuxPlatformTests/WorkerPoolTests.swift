@@ -1,0 +1,21 @@
+import LinuxPlatform
+import Testing
+
+struct WorkerPoolTests {
+    @Test func everyPieceOfWorkRunsOnce() async throws {
+        let pool = try WorkerPool(name: "test", count: 3)
+        let counts = Lock([Int](repeating: 0, count: 5000))
+        for index in 0..<5000 { pool.submit { counts.withLock { $0[index] += 1 } } }
+        #expect(await pool.run { 42 } == 42)
+        pool.close()
+        #expect(counts.withLock { $0.allSatisfy { $0 == 1 } })
+    }
+
+    @Test func oneThreadKeepsTheOrder() throws {
+        let pool = try WorkerPool(name: "test", count: 1)
+        let seen = Lock([Int]())
+        for index in 0..<3000 { pool.submit { seen.withLock { $0.append(index) } } }
+        pool.close()
+        #expect(seen.withLock { $0 } == Array(0..<3000))
+    }
+}

@@ -1,3 +1,5 @@
+import CLinux
+
 /// A CRC-32C (Castagnoli) of some bytes: polynomial 0x1EDC6F41 reflected, initial value and final XOR all ones.
 ///
 /// Source: RFC 3720, appendix B.4; Cloud Storage keeps it big-endian in base64.
@@ -8,9 +10,119 @@ package struct CRC32C: Hashable, Sendable, CustomStringConvertible {
     /// Of no bytes.
     package static let empty = CRC32C(0)
 
+    /// Of `bytes`, with the fastest instructions of this CPU.
+    package static func of(_ bytes: UnsafeRawBufferPointer) -> CRC32C { empty.updated(with: bytes) }
+
+    /// Of `bytes`, with the fastest instructions of this CPU.
+    package static func of(_ bytes: [UInt8]) -> CRC32C { bytes.withUnsafeBytes { of($0) } }
+
+    /// Of the bytes so far followed by `bytes`.
+    package func updated(with bytes: UnsafeRawBufferPointer) -> CRC32C {
+        updated(with: bytes, kernel: clinux_crc32c)
+    }
+
+    /// Of the bytes so far followed by `count` bytes whose own CRC is `next`, without looking at any of them.
+    ///
+    /// O(log count) multiplications modulo the polynomial: the first CRC times x^(8 count), plus the second; the initial
+    /// value and the final XOR cancel.
+    package func combine(with next: CRC32C, count: Int) -> CRC32C {
+        precondition(count >= 0)
+        var power = value
+        var rest = UInt64(count)
+        var index = 0
+        while rest != 0 {
+            if rest & 1 != 0 { power = clinux_crc32c_multiply(Self.byteShifts[index], power) }
+            rest >>= 1
+            index += 1
+        }
+        return CRC32C(power ^ next.value)
+    }
+
+    /// x^(8 * 2^k) modulo the polynomial: what 2^k zero bytes do. Bit 31 is the coefficient of x^0.
+    private static let byteShifts: [UInt32] = {
+        var shifts: [UInt32] = [0x0080_0000]
+        for _ in 1..<64 {
+            let last = shifts[shifts.count - 1]
+            shifts.append(clinux_crc32c_multiply(last, last))
+        }
+        return shifts
+    }()
+
     /// Eight hexadecimal digits.
     package var description: String {
         let digits = String(value, radix: 16)
         return String(repeating: "0", count: 8 - digits.count) + digits
     }
+}
+
+extension CRC32C {
+    /// The implementations there are; all give the same value. The fastest is chosen by itself: this is for tests and
+    /// measurements.
+    package enum Kernel: CaseIterable, Sendable {
+        /// Slicing-by-8, any CPU.
+        case portable
+        /// CRC instructions in three streams.
+        case hardware
+
+        /// Whether this CPU can run it.
+        package var isAvailable: Bool {
+            switch self {
+            case .portable: true
+            case .hardware: clinux_crc32c_has_hardware() != 0
+            }
+        }
+    }
+
+    /// Like `updated(with:)`, by the given implementation, which must be available.
+    package func updated(with bytes: UnsafeRawBufferPointer, kernel: Kernel) -> CRC32C {
+        precondition(kernel.isAvailable)
+        switch kernel {
+        case .portable: return updated(with: bytes, kernel: clinux_crc32c_portable)
+        case .hardware: return updated(with: bytes, kernel: clinux_crc32c_hardware)
+        }
+    }
+
+    @inline(__always)
+    private func updated(
+        with bytes: UnsafeRawBufferPointer,
+        kernel: (UInt32, UnsafeRawPointer?, Int) -> UInt32
+    ) -> CRC32C {
+        if bytes.isEmpty { return self }
+        return CRC32C(~kernel(~value, bytes.baseAddress, bytes.count))
+    }
+}
+
+extension CRC32C {
+    /// Four bytes, the most significant first.
+    package var bigEndianBytes: [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: value >> (24 - 8 * $0)) } }
+
+    /// Reads four bytes, the most significant first; nil when there are not four.
+    package init?(bigEndian bytes: some Collection<UInt8>) {
+        guard bytes.count == 4 else { return nil }
+        value = bytes.reduce(0) { $0 << 8 | UInt32($1) }
+    }
+
+    /// Cloud Storage's form: the big-endian bytes in padded base64, always eight characters (RFC 4648, section 4).
+    package var base64: String {
+        var text = ""
+        for shift in stride(from: 26, through: 2, by: -6) { text.append(Self.digit(value >> UInt32(shift) & 0x3F)) }
+        return text + "\(Self.digit(value << 4 & 0x3F))=="
+    }
+
+    /// Reads `base64`'s form; nil for anything else, unused bits that are set included.
+    package init?(base64 text: String) {
+        let bytes = Array(text.utf8)
+        guard bytes.count == 8, bytes[6] == 0x3D, bytes[7] == 0x3D else { return nil }
+        var bits: UInt64 = 0
+        for byte in bytes[..<6] {
+            guard let digit = Self.digits.firstIndex(of: byte) else { return nil }
+            bits = bits << 6 | UInt64(digit)
+        }
+        guard bits & 0xF == 0 else { return nil }
+        value = UInt32(bits >> 4)
+    }
+
+    private static let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+
+    private static func digit(_ value: UInt32) -> Character { Character(Unicode.Scalar(digits[Int(value)])) }
 }

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "clinux_crc32c.h"
+
 // openat(2), fcntl(2) and ioctl(2) are variadic.
 int clinux_openat(int directory, const char *path, int flags, unsigned mode);
 int clinux_fcntl(int fd, int command, long argument);

@@ -1,0 +1,31 @@
+/// Random numbers that are the same for the same seed, on every machine: SplitMix64 (Steele, Lea, Flood, 2014).
+package struct SeededRandom: RandomNumberGenerator, Sendable {
+    private var state: UInt64
+
+    package init(seed: UInt64) { state = seed }
+
+    package mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = state
+        mixed = (mixed ^ mixed >> 30) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ mixed >> 27) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ mixed >> 31
+    }
+
+    /// `count` random bytes.
+    package mutating func bytes(_ count: Int) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        bytes.withUnsafeMutableBytes { buffer in
+            var offset = 0
+            while offset < count {
+                let word = next()
+                let length = min(8, count - offset)
+                withUnsafeBytes(of: word.littleEndian) {
+                    buffer[offset..<(offset + length)].copyBytes(from: $0.prefix(length))
+                }
+                offset += length
+            }
+        }
+        return bytes
+    }
+}

@@ -1,0 +1,74 @@
+import LinuxPlatform
+
+/// The hand that tests and users have on the emulators: fault rules, the log of requests, counters of media bytes.
+///
+/// Reached in process by these methods and over HTTP by the routes under `/_emulator/` of every server.
+package final class EmulatorControl: Sendable {
+    private let faults = Lock(FaultScript())
+    private let recorder = Lock(RequestRecorder())
+
+    package init() {}
+
+    /// Adds a rule; the number it can be removed by.
+    @discardableResult
+    package func add(_ rule: FaultRule) -> Int { faults.withLock { $0.add(rule) } }
+
+    package func removeRule(_ number: Int) { faults.withLock { $0.remove(number) } }
+
+    /// The rules in force, by number.
+    package var rules: [(number: Int, rule: FaultRule)] { faults.withLock { $0.rules } }
+
+    /// Removes all rules and forgets log and counters.
+    package func reset() {
+        faults.withLock { $0 = FaultScript() }
+        recorder.withLock { $0 = RequestRecorder() }
+    }
+
+    /// The requests answered so far, oldest first; the oldest are dropped beyond `RequestRecorder.capacity`.
+    package var log: [LoggedRequest] { recorder.withLock { $0.requests } }
+
+    /// The bytes of response bodies sent so far, by `EmulatorResponse.mediaKey`.
+    package var mediaBytes: [String: Int] { recorder.withLock { $0.mediaBytes } }
+
+    func respond(
+        to request: inout EmulatorRequest,
+        server: String,
+        handler: EmulatorServer.Handler
+    ) -> EmulatorResponse {
+        if request.target.segments.first == "_emulator" {
+            return adminResponse(to: request) ?? handler(&request)
+        }
+        let actions = faults.withLock { $0.actions(server: server, request: request) }
+        guard let actions else { return handler(&request) }
+        return actions.respond(to: &request, handler: handler)
+    }
+
+    func record(
+        _ logged: LoggedRequest,
+        _ response: EmulatorResponse,
+        sent: Int,
+        received: Int,
+        isWhole: Bool
+    ) {
+        if logged.isAdministrative { return }
+        var logged = logged
+        logged.status = response.status.code
+        logged.bytesSent = sent
+        logged.bytesReceived = received
+        logged.isWhole = isWhole
+        recorder.withLock { $0.record(logged, mediaKey: response.mediaKey) }
+    }
+}
+
+extension EmulatorControl {
+    /// The answer of a route under `/_emulator/` that all servers share; nil when it is none of them.
+    fileprivate func adminResponse(to request: EmulatorRequest) -> EmulatorResponse? {
+        switch (request.method, request.target.rawPath) {
+        case ("POST", "/_emulator/reset"):
+            reset()
+            return EmulatorResponse(204)
+        default:
+            return nil
+        }
+    }
+}

@@ -1,1 +1,0 @@
-// Emulators: a Hub and a GCS that the official clients accept, with injectable faults.

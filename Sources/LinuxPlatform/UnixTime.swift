@@ -1,5 +1,8 @@
 /// A time of day: nanoseconds since 1970-01-01T00:00:00Z.
 package struct UnixTime: Comparable, Hashable, Sendable, CustomStringConvertible {
+    /// Whole years that nanoseconds in 64 bits reach.
+    private static let years = 1678...2261
+
     package let nanoseconds: Int64
 
     package init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
@@ -29,14 +32,15 @@ package struct UnixTime: Comparable, Hashable, Sendable, CustomStringConvertible
 
     /// Reads an RFC 3339 time with any number of fractional digits and `Z` or a numeric offset.
     ///
-    /// Source: RFC 3339, section 5.6. Nil for anything else.
+    /// Source: RFC 3339, section 5.6. Nil for anything else, and for years that 64 bits of nanoseconds cannot hold.
     package init?(rfc3339 text: String) {
         let bytes = Array(text.utf8)
         guard bytes.count >= 20, bytes.count <= 64,
             let year = decimal(bytes[0..<4]), bytes[4] == 0x2D, let month = decimal(bytes[5..<7]), bytes[7] == 0x2D,
             let day = decimal(bytes[8..<10]), bytes[10] | 0x20 == 0x74, let hour = decimal(bytes[11..<13]),
             bytes[13] == 0x3A, let minute = decimal(bytes[14..<16]), bytes[16] == 0x3A,
-            let second = decimal(bytes[17..<19]), (1...12).contains(month), (1...31).contains(day), hour < 24,
+            let second = decimal(bytes[17..<19]), Self.years.contains(year), (1...12).contains(month),
+            (1...31).contains(day), hour < 24,
             minute < 60, second <= 60
         else { return nil }
         var index = 19

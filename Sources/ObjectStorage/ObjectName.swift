@@ -74,7 +74,10 @@ package struct SafePath: Hashable, Comparable, Sendable, CustomStringConvertible
         self.value = value
     }
 
-    package var segments: [Substring] { value.split(separator: "/", omittingEmptySubsequences: false) }
+    package var segments: [Substring] {
+        // By bytes: to `String.split` a slash with a combining mark after it is another character.
+        value.utf8.split(separator: 0x2F, omittingEmptySubsequences: false).map { Substring($0) }
+    }
 
     /// Every directory above the path, nearest the root first: `a/b/c` gives `a` and `a/b`.
     package var directories: [String] {

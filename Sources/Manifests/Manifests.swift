@@ -1,1 +1,0 @@
-// Manifests: manifest, CRC table, lease, intent: types, codecs, limits.

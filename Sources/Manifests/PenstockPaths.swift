@@ -1,0 +1,112 @@
+package import Checksums
+package import ObjectStorage
+
+/// Where everything of Penstock's own stands under a prefix: the one place that knows these names.
+///
+/// Each name throws `invalidName` when the prefix is so long that the name would pass 1,024 bytes.
+package struct PenstockPaths: Hashable, Sendable {
+    /// The directory under the prefix that is Penstock's own. No file of a snapshot may stand in it, mounts hide it.
+    package static let directory = ".penstock"
+
+    package let prefix: ObjectPrefix
+
+    package init(_ prefix: ObjectPrefix) { self.prefix = prefix }
+
+    /// Whether `path` lies in Penstock's own directory, or is it.
+    package static func isReserved(_ path: SafePath) -> Bool {
+        path.value.utf8.prefix { $0 != UInt8(ascii: "/") }.elementsEqual(directory.utf8)
+    }
+
+    /// Everything of Penstock's own under the prefix, for listings.
+    package var everything: String { prefix.value + Self.directory + "/" }
+
+    /// The commit record, written last.
+    package var manifest: ObjectName {
+        get throws(ObjectStoreError) { try own("manifest.json") }
+    }
+
+    /// What is being published right now.
+    package var intent: ObjectName {
+        get throws(ObjectStoreError) { try own("intent.json") }
+    }
+
+    /// Who is conveying.
+    package var lease: ObjectName {
+        get throws(ObjectStoreError) { try own("lease") }
+    }
+
+    /// The granule CRCs of the content with this hash.
+    package func crcTable(_ content: SHA256Digest) throws(ObjectStoreError) -> ObjectName {
+        try own("crc/\(content)")
+    }
+
+    /// The previous version's file of this content, kept aside during an update and for a while after.
+    package func replaced(_ content: SHA256Digest) throws(ObjectStoreError) -> ObjectName {
+        try own("replaced/\(content)")
+    }
+
+    /// For listings: every part of the transfer, whoever uploaded it.
+    package func parts(_ transfer: TransferID) -> String { "\(everything)parts/\(transfer)/" }
+
+    /// The piece of a transfer that begins at `offset`, uploaded by the holder of the lease with this generation.
+    ///
+    /// Offsets have sixteen digits, so that byte order is the content's order.
+    package func part(
+        _ transfer: TransferID,
+        lease: Generation,
+        offset: Int
+    ) throws(ObjectStoreError) -> ObjectName {
+        try own("parts/\(transfer)/\(lease)/\(padded(offset))")
+    }
+
+    /// What composing parts gave on the way to the whole, numbered from 0 within its level of the tree.
+    package func composite(
+        _ transfer: TransferID,
+        lease: Generation,
+        level: Int,
+        index: Int
+    ) throws(ObjectStoreError) -> ObjectName {
+        try own("parts/\(transfer)/\(lease)/level-\(level)-\(padded(index))")
+    }
+
+    /// For listings: every saved hash state of the transfer.
+    package func states(_ transfer: TransferID) -> String { "\(everything)state/\(transfer)/" }
+
+    /// The hash state after the first `offset` bytes of the transfer.
+    package func state(_ transfer: TransferID, offset: Int) throws(ObjectStoreError) -> ObjectName {
+        try own("state/\(transfer)/\(padded(offset))")
+    }
+
+    /// A whole, verified file that waits to be published, by the holder of the lease with this generation.
+    package func staged(_ transfer: TransferID, lease: Generation) throws(ObjectStoreError) -> ObjectName {
+        try own("staged/\(transfer)/\(lease)")
+    }
+
+    /// The offset that a part's or a state's name ends in, or nil when it is none.
+    package static func offset(in name: ObjectName) -> Int? {
+        let digits = name.value.utf8.reversed().prefix { $0 != UInt8(ascii: "/") }.reversed()
+        guard digits.count == offsetDigits, digits.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+        return Int(String(decoding: digits, as: UTF8.self))
+    }
+
+    private static let offsetDigits = 16
+
+    private func own(_ rest: String) throws(ObjectStoreError) -> ObjectName { try ObjectName(everything + rest) }
+
+    private func padded(_ number: Int) -> String {
+        let digits = String(number)
+        return String(repeating: "0", count: max(0, Self.offsetDigits - digits.count)) + digits
+    }
+}
+
+/// Names of the custom metadata that published objects carry, so that one object alone can be verified.
+package enum MetadataKey {
+    /// The content's SHA-256 in hexadecimal.
+    package static let sha256 = "penstock-sha256"
+    /// The git blob hash, for files that the Hub knows by it.
+    package static let gitOID = "penstock-git-oid"
+    /// The operation that published it: how a lost reply is told from somebody else's write.
+    package static let operation = "penstock-operation"
+    /// The Hub commit it came from.
+    package static let commit = "penstock-commit"
+}

@@ -34,13 +34,13 @@ package final class ConcurrencyGate: Sendable {
     /// Waits for a place, runs `body`, and gives the place back.
     ///
     /// - Parameter bytes: what a run that ends well has moved.
-    /// - Throws: what `body` throws, or `onCancel()` when the task was cancelled while it waited.
+    /// - Throws: what `body` throws, or `cancelled` when the task was cancelled while it waited.
     package func run<Value, Failure: Error>(
         bytes: Int,
-        onCancel: () -> Failure,
+        cancelled: @autoclosure () -> Failure,
         _ body: () async throws(Failure) -> Value
     ) async throws(Failure) -> Value {
-        guard await enter() else { throw onCancel() }
+        guard await enter() else { throw cancelled() }
         do throws(Failure) {
             let value = try await body()
             leave(moved: bytes)

@@ -63,7 +63,7 @@ struct ConcurrencyGateTests {
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<60 {
                 group.addTask {
-                    try await gate.run(bytes: 1, onCancel: { CancellationError() }) { () throws(CancellationError) in
+                    try await gate.run(bytes: 1, cancelled: CancellationError()) { () throws(CancellationError) in
                         inside.withLock {
                             $0.now += 1
                             $0.most = max($0.most, $0.now)
@@ -87,12 +87,12 @@ struct ConcurrencyGateTests {
         )
         let (stream, release) = AsyncStream<Void>.makeStream()
         let first = Task {
-            try await gate.run(bytes: 0, onCancel: { CancellationError() }) { () throws(CancellationError) in
+            try await gate.run(bytes: 0, cancelled: CancellationError()) { () throws(CancellationError) in
                 for await _ in stream { break }
             }
         }
         let second = Task {
-            try await gate.run(bytes: 0, onCancel: { CancellationError() }) { () throws(CancellationError) in }
+            try await gate.run(bytes: 0, cancelled: CancellationError()) { () throws(CancellationError) in }
         }
         second.cancel()
         // Whether it was cancelled before or after it began to wait, it must end while the first still holds the place.

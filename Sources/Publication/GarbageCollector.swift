@@ -1,0 +1,64 @@
+import Checksums
+package import LinuxPlatform
+package import Manifests
+package import ObjectStorage
+
+/// Finds and removes what is of no use to anybody any more under one prefix.
+///
+/// Only with the lease: nobody else is at work then, so parts, hash states and staged files are leftovers, unless an
+/// intent stands: then they are what finishing it needs. Replaced files go when they have been kept long enough; CRC
+/// tables when neither the manifest nor a replaced file has their content.
+package struct GarbageCollector: Sendable {
+
+    /// The objects that are garbage, by what the listing, the manifest and the clock say. Pure.
+    package static func garbage(
+        _ listing: DestinationListing,
+        _ manifest: SnapshotManifest?,
+        keepReplaced: Duration,
+        now: UnixTime
+    ) -> [ObjectAttributes] {
+        var garbage = listing.intent == nil ? listing.temporaries : []
+        var wanted = Set((manifest?.files ?? []).map(\.sha256.description))
+        for (content, object) in listing.replaced {
+            let since = object.updated ?? object.created ?? now
+            if since.duration(to: now) >= keepReplaced {
+                garbage.append(object)
+            } else {
+                wanted.insert(content)
+            }
+        }
+        if listing.intent == nil {
+            garbage += listing.crcTables.filter { !wanted.contains($0.key) }.values
+        }
+        return garbage.sorted { $0.name < $1.name }
+    }
+
+    private let store: any ObjectStore
+    private let paths: PenstockPaths
+    private let keepReplaced: Duration
+
+    package init(_ store: any ObjectStore, _ paths: PenstockPaths, keepReplaced: Duration) {
+        self.store = store
+        self.paths = paths
+        self.keepReplaced = keepReplaced
+    }
+
+    /// Removes the garbage; the caller holds the lease.
+    ///
+    /// - Returns: what was removed.
+    package func collect(_ publisher: Publisher) async throws(PublicationError) -> [ObjectAttributes] {
+        let garbage = try await find()
+        try await publisher.delete(garbage)
+        return garbage
+    }
+
+    /// What `collect` would remove now; for `--dry-run`.
+    package func find() async throws(PublicationError) -> [ObjectAttributes] {
+        let (listing, now) = try await during("listing \(store.label)/\(paths.prefix)") {
+            () async throws(ObjectStoreError) in
+            (try await DestinationListing(store, paths), try await store.serverTime())
+        }
+        let manifest = listing.manifest == nil ? nil : try await SnapshotManifest.standing(store, paths)?.manifest
+        return Self.garbage(listing, manifest, keepReplaced: keepReplaced, now: now)
+    }
+}

@@ -1,1 +1,0 @@
-// Publication: stage, intent, publish, record, clean up; recovery, leases, garbage collection.

@@ -1,0 +1,361 @@
+import Checksums
+package import LinuxPlatform
+package import Manifests
+package import ObjectStorage
+import Publication
+import TransferEngine
+
+// One conveyance, from a source's list of files to a prefix that holds them as one version.
+//
+//   look ─▶ complete? done
+//     │
+//   lease ─▶ busy? follow: wait, look again; the other's result is adopted when it is ours
+//     │
+//   finish what an earlier run intended ─▶ plan ─▶ stage every missing content ─▶ publish ─▶ release
+//
+// Two processes that convey the same snapshot so do it once. A process that lost its lease (it was frozen, or cut off)
+// stops before it changes anything that readers see, and follows the one that took over.
+
+package struct ConveyanceReport: Sendable {
+    package enum Outcome: String, Sendable {
+        /// Everything stood already.
+        case unchanged
+        /// This run did it.
+        case conveyed
+        /// Another process did it while this one waited.
+        case adopted
+    }
+    package var outcome: Outcome
+    package var plan: PlanSummary
+    package var manifest: SnapshotManifest
+}
+
+/// Conveys snapshots into one prefix.
+package struct Conveyor: Sendable {
+    package let store: any ObjectStore
+    package let paths: PenstockPaths
+    package let time: any TimeSource
+    package let options: ConveyorOptions
+    private let observer: ConveyanceObserver
+
+    package init(
+        to store: any ObjectStore,
+        prefix: ObjectPrefix,
+        options: ConveyorOptions,
+        time: any TimeSource,
+        observer: @escaping ConveyanceObserver
+    ) {
+        self.store = store
+        paths = PenstockPaths(prefix)
+        self.options = options
+        self.time = time
+        self.observer = observer
+    }
+
+    private var place: String { "\(store.label)/\(paths.prefix)" }
+
+    /// Looks at the destination and says what would be done; changes nothing.
+    ///
+    /// - Throws: `integrity` when the manifest that stands cannot be read.
+    package func plan(_ source: any SnapshotSource) async throws(SnapshotError) -> SnapshotPlan {
+        try await look(source).plan
+    }
+
+    /// Conveys the source's files.
+    package func convey(_ source: any SnapshotSource) async throws(SnapshotError) -> ConveyanceReport {
+        guard !source.files.isEmpty else {
+            throw SnapshotError(.usage, "\(source.origin.repository) has no files that match; nothing to convey")
+        }
+        var followed = false
+        while true {
+            let (plan, standing) = try await look(source)
+            if plan.isComplete, let manifest = standing?.manifest {
+                let outcome: ConveyanceReport.Outcome = followed ? .adopted : .unchanged
+                return ConveyanceReport(outcome: outcome, plan: PlanSummary(plan), manifest: manifest)
+            }
+            try refuse(plan)
+            if let report = try await tryHolding(source) { return report }
+            followed = true
+        }
+    }
+
+    private typealias Work = Task<Result<ConveyanceReport, SnapshotError>, Never>
+
+    /// - Returns: nil when another process holds the lease, after waiting a while, or took it over from this one.
+    private func tryHolding(_ source: any SnapshotSource) async throws(SnapshotError) -> ConveyanceReport? {
+        let work = Lock<Work?>(nil)
+        let lease = try newLease(source)
+        let acquired = try await publishing { () async throws(PublicationError) in
+            try await LeaseKeeper.acquire(store, paths, lease, time: time) { work.withLock(\.self)?.cancel() }
+        }
+        switch acquired {
+        case .busy(let other, let expires, let now):
+            try await follow(other, until: now.duration(to: expires))
+            return nil
+        case .held(let keeper):
+            let task = Work {
+                do throws(SnapshotError) {
+                    return .success(try await conveyHolding(keeper, source))
+                } catch {
+                    return .failure(error)
+                }
+            }
+            work.withLock { $0 = task }
+            return try await ended(task, keeper)
+        }
+    }
+
+    private func ended(_ task: Work, _ keeper: LeaseKeeper) async throws(SnapshotError) -> ConveyanceReport? {
+        let result = await withTaskCancellationHandler {
+            await task.value
+        } onCancel: {
+            task.cancel()
+        }
+        let wasLost = await isLost(keeper)
+        await keeper.release()
+        switch result {
+        case .success(let report): return report
+        case .failure(let error):
+            if wasLost, !Task.isCancelled { return nil }
+            throw error
+        }
+    }
+
+    private func isLost(_ keeper: LeaseKeeper) async -> Bool {
+        do throws(PublicationError) {
+            try await keeper.ensureHeld()
+            return false
+        } catch {
+            return error.code == .leaseLost
+        }
+    }
+
+    private func newLease(_ source: any SnapshotSource) throws(SnapshotError) -> Lease {
+        do throws(ManifestError) {
+            return try Lease(
+                owner: .random(),
+                host: String(Host.name.prefix(200)),
+                processID: Host.processID,
+                purpose: "snapshot \(source.origin.repository)",
+                acquired: time.timeOfDay(),
+                seconds: options.leaseSeconds
+            )
+        } catch {
+            throw SnapshotError(.internal, "\(error)")
+        }
+    }
+
+    /// Waits for the other holder: until it may have expired, and at most a few seconds, then it is looked at again.
+    private func follow(_ other: Lease?, until remaining: Duration) async throws(SnapshotError) {
+        let holder = other.map { "process \($0.processID) on \($0.host)" } ?? "another process"
+        observer(.following(holder: holder))
+        do throws(CancellationError) {
+            try await time.sleep(for: max(.milliseconds(200), min(.seconds(2), remaining)))
+        } catch {
+            throw SnapshotError(.interrupted, "interrupted while waiting for \(holder)", isResumable: true)
+        }
+    }
+}
+
+// MARK: - With the lease
+
+extension Conveyor {
+    /// The manifest that stands, nil inside when it cannot be read and is to be replaced all the same.
+    private typealias Standing = (generation: Generation, manifest: SnapshotManifest?)
+
+    private func look(_ source: any SnapshotSource) async throws(SnapshotError) -> (
+        plan: SnapshotPlan, standing: Standing?
+    ) {
+        let listing: DestinationListing
+        do throws(ObjectStoreError) {
+            listing = try await DestinationListing(store, paths)
+        } catch {
+            throw SnapshotError(error, while: "listing \(place)")
+        }
+        let standing = try await standingManifest(listing)
+        let plan = SnapshotPlan(
+            origin: source.origin,
+            filters: source.filters,
+            files: source.files,
+            listing: listing,
+            previous: standing?.manifest,
+            overwrite: options.overwrite || options.rebuildManifest,
+            distrusted: options.distrusted
+        )
+        return (plan, standing)
+    }
+
+    private func standingManifest(_ listing: DestinationListing) async throws(SnapshotError) -> Standing? {
+        guard let listed = listing.manifest else { return nil }
+        do throws(PublicationError) {
+            let standing = try await SnapshotManifest.standing(store, paths)
+            return standing.map { ($0.attributes.generation, $0.manifest) }
+        } catch {
+            if error.code == .record || error.code == .integrity {
+                if options.rebuildManifest { return (listed.generation, nil) }
+                let advice = "; prove and record every file anew with --rebuild-manifest"
+                throw SnapshotError(.integrity, error.message + advice)
+            }
+            throw SnapshotError(error)
+        }
+    }
+
+    private func refuse(_ plan: SnapshotPlan) throws(SnapshotError) {
+        guard !plan.conflicts.isEmpty else { return }
+        let shown = plan.conflicts.prefix(10).joined(separator: "\n  ")
+        let more = plan.conflicts.count > 10 ? "\n  and \(plan.conflicts.count - 10) more" : ""
+        let advice = "\nchoose another destination, move these away, or replace them with --overwrite"
+        throw SnapshotError(.conflict, "\(place) holds what is not ours:\n  \(shown)\(more)\(advice)")
+    }
+
+    private func conveyHolding(
+        _ keeper: LeaseKeeper,
+        _ source: any SnapshotSource
+    ) async throws(SnapshotError) -> ConveyanceReport {
+        let publisher = Publisher(store, paths, keeper)
+        try await publishing { () async throws(PublicationError) in
+            if let (object, intent) = try await PublicationIntent.standing(store, paths) {
+                _ = try await publisher.finish(intent, recordedAs: object.generation)
+            }
+        }
+        let (plan, standing) = try await look(source)
+        try refuse(plan)
+        let summary = PlanSummary(plan)
+        observer(.planned(summary))
+        if plan.isComplete, let manifest = standing?.manifest {
+            return ConveyanceReport(outcome: .unchanged, plan: summary, manifest: manifest)
+        }
+        let outcomes = try await stageAll(plan, keeper, source)
+        let intent = try intent(plan, outcomes, keeper, source, standing)
+        observer(.publishing(files: intent.publish.count))
+        let manifest = try await publishing { () async throws(PublicationError) in
+            let manifest = try await publisher.publish(intent)
+            let collector = GarbageCollector(store, paths, keepReplaced: options.keepReplaced)
+            _ = try await collector.collect(publisher)
+            return manifest
+        }
+        observer(.published)
+        return ConveyanceReport(outcome: .conveyed, plan: summary, manifest: manifest)
+    }
+
+    private func publishing<Value>(
+        _ body: () async throws(PublicationError) -> Value
+    ) async throws(SnapshotError) -> Value {
+        do throws(PublicationError) {
+            return try await body()
+        } catch {
+            throw SnapshotError(error)
+        }
+    }
+
+    private func stageAll(
+        _ plan: SnapshotPlan,
+        _ keeper: LeaseKeeper,
+        _ source: any SnapshotSource
+    ) async throws(SnapshotError) -> [TransferID: StagingOutcome] {
+        let workers: WorkerPool
+        do throws(Errno) {
+            workers = try WorkerPool(name: "hash", count: Host.processors)
+        } catch {
+            throw SnapshotError(.internal, "cannot start threads: \(error)")
+        }
+        defer { workers.closeInBackground() }
+        let resources = TransferResources(
+            store: store,
+            paths: paths,
+            lease: keeper.generation,
+            budget: TransferBudget(memory: options.memory, total: PlanSummary(plan).conveyedBytes),
+            workers: workers,
+            time: time,
+            options: options,
+            observer: observer
+        )
+        return try await SnapshotStaging(resources, plan, source).run()
+    }
+}
+
+// MARK: - The intent
+
+extension Conveyor {
+    private func intent(
+        _ plan: SnapshotPlan,
+        _ outcomes: [TransferID: StagingOutcome],
+        _ keeper: LeaseKeeper,
+        _ source: any SnapshotSource,
+        _ standing: Standing?
+    ) throws(SnapshotError) -> PublicationIntent {
+        var files: [SnapshotManifest.File] = []
+        var publish: [PublicationIntent.Publishing] = []
+        for entry in plan.entries {
+            switch outcomes[entry.file.hash.transfer]?.forEntry(entry) {
+            case .standing(let file): files.append(file)
+            case .staged(let content):
+                files.append(entry.file.manifestFile(content))
+                publish.append(try publishing(entry, content))
+            case nil: throw SnapshotError(.internal, "\(entry.file.path) was neither kept nor staged")
+            }
+        }
+        let operation = OperationID.random()
+        let now = time.timeOfDay()
+        let keepAside = keptAside(plan, Set(publish.map(\.path)), standing?.manifest)
+        do throws(ManifestError) {
+            let manifest = try SnapshotManifest(
+                source: source.origin,
+                created: now,
+                operation: operation,
+                layout: source.layout,
+                filters: source.filters,
+                files: files
+            )
+            return try PublicationIntent(
+                operation: operation,
+                lease: keeper.generation,
+                created: now,
+                publish: publish,
+                keepAside: keepAside,
+                prune: options.prune ? plan.pruned : [],
+                manifest: manifest,
+                previousManifest: standing?.generation
+            )
+        } catch {
+            throw SnapshotError(.internal, "\(place): \(error)")
+        }
+    }
+
+    /// What the old manifest names and this run takes away from under its name.
+    private func keptAside(
+        _ plan: SnapshotPlan,
+        _ published: Set<SafePath>,
+        _ previous: SnapshotManifest?
+    ) -> [PublicationIntent.Replaced] {
+        let standing = Dictionary(
+            plan.entries.compactMap { entry in entry.standing.map { (entry.file.path, $0.generation) } },
+            uniquingKeysWith: { first, _ in first }
+        )
+        let pruned = options.prune ? Set(plan.dropped.map(\.path)) : []
+        return (previous?.files ?? []).compactMap { old in
+            guard let generation = old.generation, !options.distrusted.contains(old.path),
+                pruned.contains(old.path) || published.contains(old.path) && standing[old.path] == generation
+            else { return nil }
+            return .init(path: old.path, generation: generation, sha256: old.sha256, crc32c: old.crc32c)
+        }
+    }
+
+    private func publishing(
+        _ entry: SnapshotPlan.Entry,
+        _ content: StagedContent
+    ) throws(SnapshotError) -> PublicationIntent.Publishing {
+        guard let text = paths.prefix.path(of: content.name), let staged = try? SafePath(text) else {
+            throw SnapshotError(.internal, "\(content.name) is staged outside of \(place)")
+        }
+        return PublicationIntent.Publishing(
+            path: entry.file.path,
+            staged: staged,
+            stagedGeneration: content.generation,
+            expected: entry.standing?.generation,
+            size: content.size,
+            sha256: content.sha256,
+            crc32c: content.crc32c
+        )
+    }
+}

@@ -1,0 +1,196 @@
+import Checksums
+package import LinuxPlatform
+package import Manifests
+package import ObjectStorage
+import Publication
+import TransferEngine
+
+// Proves a prefix anew, from the bucket alone: every byte of every file through SHA-256 (and the git hash where the Hub
+// knows the file by it), every granule against the CRC table, every attribute against the manifest. What the Hub said
+// when the snapshot was conveyed is in the manifest, which proves itself.
+
+package struct VerificationReport: Sendable {
+    package enum Fault: String, Sendable {
+        /// The manifest names it and nothing stands under its name.
+        case missing
+        /// Another content was written under its name.
+        case replaced
+        /// Its bytes are not those that were proven when it was conveyed.
+        case damaged
+        /// The file is right; its CRC table is missing or wrong, so reads through a mount cannot be checked.
+        case table
+    }
+
+    package struct Problem: Sendable {
+        package var path: SafePath
+        package var fault: Fault
+        package var message: String
+    }
+
+    package var manifest: SnapshotManifest
+    package var verifiedFiles = 0
+    package var verifiedBytes = 0
+    package var problems: [Problem] = []
+    /// Objects under the prefix that the manifest does not name.
+    package var unlisted: [SafePath] = []
+}
+
+/// Verifies what stands under one prefix.
+package struct SnapshotVerifier: Sendable {
+    private let store: any ObjectStore
+    private let paths: PenstockPaths
+    private let options: ConveyorOptions
+    private let time: any TimeSource
+    private let observer: ConveyanceObserver
+
+    package init(
+        _ store: any ObjectStore,
+        prefix: ObjectPrefix,
+        options: ConveyorOptions,
+        time: any TimeSource,
+        observer: @escaping ConveyanceObserver
+    ) {
+        self.store = store
+        paths = PenstockPaths(prefix)
+        self.options = options
+        self.time = time
+        self.observer = observer
+    }
+
+    /// - Throws: `notFound` when there is no manifest, `integrity` when it cannot be read. Faults of files are in the
+    ///   report.
+    package func verify() async throws(SnapshotError) -> VerificationReport {
+        let (manifest, listing) = try await look()
+        var report = VerificationReport(manifest: manifest)
+        report.unlisted = listing.files.keys.filter { manifest.file(at: $0) == nil }.sorted()
+        let workers = try workerPool()
+        let resources = TransferResources(
+            store: store,
+            paths: paths,
+            lease: Generation(0),
+            budget: TransferBudget(memory: options.memory, total: manifest.totalSize),
+            workers: workers,
+            time: time,
+            options: options,
+            observer: observer
+        )
+        let outcome = await check(manifest.files, listing, resources)
+        workers.closeInBackground()
+        for (file, problem) in zip(manifest.files, try outcome.get()) {
+            if let problem {
+                report.problems.append(problem)
+            } else {
+                report.verifiedFiles += 1
+                report.verifiedBytes += file.size
+            }
+        }
+        return report
+    }
+
+    private func look() async throws(SnapshotError) -> (SnapshotManifest, DestinationListing) {
+        let place = "\(store.label)/\(paths.prefix)"
+        do throws(PublicationError) {
+            guard let standing = try await SnapshotManifest.standing(store, paths) else {
+                throw PublicationError(.store, "", cause: ObjectStoreError(.notFound, "\(place) holds no manifest"))
+            }
+            let listing = try await during("listing \(place)") { () async throws(ObjectStoreError) in
+                try await DestinationListing(store, paths)
+            }
+            return (standing.manifest, listing)
+        } catch {
+            if error.cause?.code == .notFound {
+                let advice = "convey it with penstock snapshot; what other tools put there cannot be verified"
+                throw SnapshotError(.notFound, "\(place) holds no snapshot (no manifest): \(advice)")
+            }
+            throw SnapshotError(error)
+        }
+    }
+
+    private func workerPool() throws(SnapshotError) -> WorkerPool {
+        do throws(Errno) {
+            return try WorkerPool(name: "hash", count: Host.processors)
+        } catch {
+            throw SnapshotError(.internal, "cannot start threads: \(error)")
+        }
+    }
+
+    private func check(
+        _ files: [SnapshotManifest.File],
+        _ listing: DestinationListing,
+        _ resources: TransferResources
+    ) async -> Result<[VerificationReport.Problem?], SnapshotError> {
+        do throws(SnapshotError) {
+            return .success(
+                try await mapConcurrently(files, limit: options.maximumFiles) { file async throws(SnapshotError) in
+                    try await check(file, listing, resources)
+                }
+            )
+        } catch {
+            return .failure(error)
+        }
+    }
+}
+
+// MARK: - One file
+
+extension SnapshotVerifier {
+    private func check(
+        _ file: SnapshotManifest.File,
+        _ listing: DestinationListing,
+        _ resources: TransferResources
+    ) async throws(SnapshotError) -> VerificationReport.Problem? {
+        func problem(_ fault: VerificationReport.Fault, _ message: String) -> VerificationReport.Problem {
+            .init(path: file.path, fault: fault, message: message)
+        }
+        guard let standing = listing.files[file.path] else { return problem(.missing, "nothing stands under its name") }
+        guard standing.generation == file.generation else {
+            let wanted = file.generation.map(\.description) ?? "none"
+            return problem(.replaced, "it has generation \(standing.generation), the manifest names \(wanted)")
+        }
+        let read: (digests: FileDigests, granules: [CRC32C])
+        do throws(SnapshotError) {
+            read = try await Prover(resources).read(standing, wantsGitOID: file.gitOID != nil)
+        } catch {
+            guard error.code == .integrity else { throw error }
+            return problem(.damaged, error.message)
+        }
+        if read.digests.sha256 != file.sha256 {
+            return problem(.damaged, "its bytes have SHA-256 \(read.digests.sha256), conveyed was \(file.sha256)")
+        }
+        if let oid = file.gitOID, read.digests.gitOID != oid {
+            return problem(.damaged, "its bytes do not have the git hash \(oid) that the Hub has for it")
+        }
+        if read.digests.crc32c != file.crc32c || standing.crc32c.map({ $0 != file.crc32c }) ?? false {
+            return problem(.damaged, "its CRC32C is not the one in the manifest")
+        }
+        return try await tableFault(file, read.granules).map { problem(.table, $0) }
+    }
+
+    private func tableFault(
+        _ file: SnapshotManifest.File,
+        _ granules: [CRC32C]
+    ) async throws(SnapshotError) -> String? {
+        guard file.needsTable else { return nil }
+        do throws(ObjectStoreError) {
+            let limit = CRCTable.encodedSize(of: file.size)
+            let name = try paths.crcTable(file.sha256)
+            let (_, bytes) = try await store.contents(name, generation: nil, limit: limit)
+            let stored = try? CRCTable(decoding: bytes, size: file.size, crc32c: file.crc32c)
+            let expected = try? CRCTable(granules: granules, size: file.size)
+            return stored == nil || stored != expected ? "its CRC table does not match the file" : nil
+        } catch {
+            switch error.code {
+            case .notFound: return "it has no CRC table"
+            case .integrity: return "its CRC table is damaged: \(error)"
+            default: throw SnapshotError(error, while: "reading the CRC table of \(file.path)")
+            }
+        }
+    }
+}
+
+extension WorkerPool {
+    /// Ends the threads without holding one of Swift's own while they finish.
+    func closeInBackground() {
+        Task.detached { self.close() }
+    }
+}

@@ -1,1 +1,0 @@
-// Snapshots: the conveyor: plan, dedupe, hash, publish; verify.

@@ -1,0 +1,1 @@
+// Telemetry: counters, gauges, histograms, log fields and redaction.

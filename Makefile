@@ -1,0 +1,57 @@
+# What there is to do with this repository; `make` alone lists it. docs/DEVELOPMENT.md tells more.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Downloads of the tests (models, wheels) stay outside of the repository, so that a clean clone does not fetch them again.
+export PENSTOCK_TEST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/penstock-tests
+
+# The Swift runtime is linked in, so that the two programs run where no Swift is installed.
+RELEASE := -c release --static-swift-stdlib
+BINARIES = $$(swift build $(RELEASE) --show-bin-path)
+PYTHON := .venv-clients/bin/python
+
+.PHONY: help setup demo test unit system soak lint fmt build release bench clean
+
+help: ## List what there is to do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install Debian packages and the pinned Python environments of the tests; quick when nothing is missing
+	@scripts/setup
+
+demo: setup release ## Convey a real model from the embedded Hub into the embedded bucket, mount it, load it
+	@PENSTOCK_BINARIES="$(BINARIES)" $(PYTHON) scripts/demo.py
+
+test: setup unit system ## Everything: unit tests on the debug build, system tests on the release build
+
+unit: ## Only the unit tests, on the debug build
+	swift build --build-tests
+	swift test --skip-build --skip SystemTests
+
+system: release ## Only the system tests: the release programs, driven by Swift and by the official Python clients
+	PENSTOCK_BINARIES="$(BINARIES)" swift test --filter SystemTests
+	PENSTOCK_BINARIES="$(BINARIES)" $(PYTHON) -m pytest -q Tests/Clients
+
+soak: setup release ## The long counts in full: kills, flips, races; hours
+	PENSTOCK_SOAK=1 PENSTOCK_BINARIES="$(BINARIES)" swift test --filter SystemTests
+	PENSTOCK_SOAK=1 PENSTOCK_BINARIES="$(BINARIES)" $(PYTHON) -m pytest -q Tests/Clients
+
+lint: ## Check the formatting of Swift, and that scripts parse
+	@scripts/lint
+
+fmt: ## Format all Swift
+	swift format format --in-place --parallel --recursive Package.swift Sources Tests
+
+build: ## Build everything for debugging
+	swift build
+
+release: ## Build the two programs for use: optimised, the Swift runtime linked in
+	swift build $(RELEASE) --product penstock
+	swift build $(RELEASE) --product penstock-emulator
+
+bench: setup release ## Measure against the other ways to do it, on this machine, and print a table
+	@PENSTOCK_BINARIES="$(BINARIES)" $(PYTHON) scripts/bench.py
+
+clean: ## Remove what was built; the Python environments too
+	rm -rf .build .build-* .venv-*

@@ -1,1 +1,0 @@
-// HuggingFaceHub: repositories, revisions, trees, and a RangedSource per file.

@@ -1,0 +1,103 @@
+package import LinuxPlatform
+
+/// Adds the events of a conveyance up for people: how much, how fast, how long still.
+///
+/// Speed is over the last ten seconds, so that a stall shows. No clock, no terminal.
+package struct ConveyanceMeter: Sendable {
+    package private(set) var plan: PlanSummary?
+    /// Bytes that are done: arrived from the source, or left by an earlier run.
+    package private(set) var doneBytes = 0
+    package private(set) var storedBytes = 0
+    package private(set) var readBackBytes = 0
+    package private(set) var stagedFiles = 0
+    package private(set) var refetchedFiles = 0
+    package private(set) var phase = "planning"
+    /// What is being waited for, when it is worth saying.
+    package var waiting: String?
+    private var samples: [(at: MonotonicInstant, bytes: Int)] = []
+    private var moved = 0
+    private static let window = Duration.seconds(10)
+
+    package init() {}
+
+    package mutating func hear(_ event: ConveyanceEvent, now: MonotonicInstant) {
+        switch event {
+        case .planned(let summary):
+            plan = summary
+            phase = "conveying"
+            waiting = nil
+        case .following(let holder):
+            phase = "following"
+            waiting = "\(holder) conveys this already"
+        case .fileStarted: break
+        case .resumed(_, let bytes): doneBytes += bytes
+        case .fetched(let bytes):
+            doneBytes += bytes
+            move(bytes, now)
+        case .readBack(let bytes):
+            readBackBytes += bytes
+            move(bytes, now)
+        case .stored(let bytes): storedBytes += bytes
+        case .fileStaged: stagedFiles += 1
+        case .fetchedAgain: refetchedFiles += 1
+        case .publishing(let files): phase = "publishing \(files) files"
+        case .published: phase = "published"
+        }
+    }
+
+    /// Bytes per second over the last seconds; nil before there is anything to go by.
+    package func rate(now: MonotonicInstant) -> Double? {
+        guard let first = samples.first, let last = samples.last, last.at > first.at else { return nil }
+        return Double(last.bytes - first.bytes) / max(first.at.duration(to: now).inSeconds, 1e-3)
+    }
+
+    package func remaining(now: MonotonicInstant) -> Duration? {
+        guard let plan, let rate = rate(now: now), rate > 0 else { return nil }
+        return .seconds(Double(max(0, plan.conveyedBytes - doneBytes)) / rate)
+    }
+
+    private mutating func move(_ bytes: Int, _ now: MonotonicInstant) {
+        moved += bytes
+        samples.append((now, moved))
+        while let first = samples.first, samples.count > 2, first.at.duration(to: now) > Self.window {
+            samples.removeFirst()
+        }
+        // A quick transfer makes many samples; every second one is as good.
+        if samples.count > 512 { samples = samples.enumerated().filter { $0.offset % 2 == 0 }.map(\.element) }
+    }
+}
+
+/// Numbers as people read them.
+package enum HumanReadable {
+    /// With a binary unit and three digits at most: `1.5 GiB`.
+    package static func bytes(_ count: Int) -> String {
+        let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+        var value = Double(count)
+        var unit = 0
+        while value >= 1024, unit < units.count - 1 {
+            value /= 1024
+            unit += 1
+        }
+        if unit == 0 { return "\(count) B" }
+        return "\(decimal(value, value < 10 ? 2 : value < 100 ? 1 : 0)) \(units[unit])"
+    }
+
+    /// `1:02:03`, `2:03` or `3 s`.
+    package static func duration(_ duration: Duration) -> String {
+        let seconds = Int(duration.inSeconds.rounded())
+        if seconds < 60 { return "\(max(0, seconds)) s" }
+        let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60)
+        func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
+        return hours > 0 ? "\(hours):\(two(minutes)):\(two(rest))" : "\(minutes):\(two(rest))"
+    }
+
+    /// With this many digits behind the point.
+    package static func decimal(_ value: Double, _ digits: Int) -> String {
+        var scale = 1
+        for _ in 0..<digits { scale *= 10 }
+        let scaled = Int((value * Double(scale)).rounded())
+        if digits == 0 { return "\(scaled)" }
+        let fraction = String(scaled % scale)
+        return "\(scaled / scale).\(String(repeating: "0", count: digits - fraction.count))\(fraction)"
+    }
+}

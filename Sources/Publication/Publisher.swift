@@ -63,11 +63,17 @@ package struct Publisher: Sendable {
         }
         try await lease.ensureHeld()
         let shared = Dictionary(grouping: intent.publish, by: \.staged).filter { $1.count > 1 }.keys
-        let published = try await mapConcurrently(intent.publish, limit: Self.width) {
+        let published = try await mapConcurrently(intent.publish.filter { !intent.isMarker($0) }, limit: Self.width) {
             file async throws(PublicationError) in
-            try await publish(file, keepsStaged: shared.contains(file.staged))
+            (file.path, try await publish(file, keepsStaged: shared.contains(file.staged)).generation)
         }
-        let manifest = try await record(intent, published)
+        // Markers say to other tools that the files are there, so they come after them.
+        let markers = try await mapConcurrently(intent.publish.filter(intent.isMarker), limit: 1) {
+            file async throws(PublicationError) in
+            (file.path, try await publish(file, keepsStaged: shared.contains(file.staged)).generation)
+        }
+        let generations = Dictionary(published + markers, uniquingKeysWith: { first, _ in first })
+        let manifest = try await record(intent, generations)
         try await cleanUp(intent, generation)
         return manifest
     }
@@ -213,13 +219,9 @@ extension Publisher {
 
     private func record(
         _ intent: PublicationIntent,
-        _ published: [ObjectAttributes]
+        _ generations: [SafePath: Generation]
     ) async throws(PublicationError) -> SnapshotManifest {
         try await lease.ensureHeld()
-        let generations = Dictionary(
-            zip(intent.publish.map(\.path), published.map(\.generation)),
-            uniquingKeysWith: { first, _ in first }
-        )
         let (manifest, bytes) = try encoded { () throws(ManifestError) in
             let manifest = try intent.manifest.completed(with: generations)
             return (manifest, try manifest.encoded())
@@ -269,6 +271,11 @@ extension Publisher {
             }
         }
     }
+}
+
+extension PublicationIntent {
+    /// Whether a file was made for the layout, such as the `refs/main` of a cache directory.
+    fileprivate func isMarker(_ file: Publishing) -> Bool { manifest.file(at: file.path)?.fileClass == .generated }
 }
 
 extension DestinationListing {

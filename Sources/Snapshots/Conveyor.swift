@@ -180,6 +180,7 @@ extension Conveyor {
             listing: listing,
             previous: standing?.manifest,
             overwrite: options.overwrite || options.rebuildManifest,
+            keepsOthers: source.layout == .hub,
             distrusted: options.distrusted
         )
         return (plan, standing)
@@ -295,9 +296,14 @@ extension Conveyor {
             case nil: throw SnapshotError(.internal, "\(entry.file.path) was neither kept nor staged")
             }
         }
+        // A cache directory holds several commits: what this one does not name stays named.
+        if source.layout == .hub { files += plan.dropped }
+        let prunes = options.prune && source.layout == .plain
         let operation = OperationID.random()
         let now = time.timeOfDay()
-        let keepAside = keptAside(plan, Set(publish.map(\.path)), standing?.manifest)
+        let taken = Set(publish.map(\.path))
+        let pruned = Set(prunes ? plan.dropped.map(\.path) : [])
+        let keepAside = keptAside(plan, published: taken, pruned: pruned, standing?.manifest)
         do throws(ManifestError) {
             let manifest = try SnapshotManifest(
                 source: source.origin,
@@ -313,7 +319,7 @@ extension Conveyor {
                 created: now,
                 publish: publish,
                 keepAside: keepAside,
-                prune: options.prune ? plan.pruned : [],
+                prune: prunes ? plan.pruned : [],
                 manifest: manifest,
                 previousManifest: standing?.generation
             )
@@ -325,14 +331,14 @@ extension Conveyor {
     /// What the old manifest names and this run takes away from under its name.
     private func keptAside(
         _ plan: SnapshotPlan,
-        _ published: Set<SafePath>,
+        published: Set<SafePath>,
+        pruned: Set<SafePath>,
         _ previous: SnapshotManifest?
     ) -> [PublicationIntent.Replaced] {
         let standing = Dictionary(
             plan.entries.compactMap { entry in entry.standing.map { (entry.file.path, $0.generation) } },
             uniquingKeysWith: { first, _ in first }
         )
-        let pruned = options.prune ? Set(plan.dropped.map(\.path)) : []
         return (previous?.files ?? []).compactMap { old in
             guard let generation = old.generation, !options.distrusted.contains(old.path),
                 pruned.contains(old.path) || published.contains(old.path) && standing[old.path] == generation

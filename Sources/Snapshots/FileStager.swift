@@ -242,7 +242,3 @@ extension FileStager {
         return nil
     }
 }
-
-extension ContentHash {
-    var isGit: Bool { if case .git = self { true } else { false } }
-}

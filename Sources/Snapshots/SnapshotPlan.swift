@@ -62,6 +62,7 @@ package struct SnapshotPlan: Sendable {
         listing: DestinationListing,
         previous: SnapshotManifest?,
         overwrite: Bool,
+        keepsOthers: Bool = false,
         distrusted: Set<SafePath> = []
     ) {
         let proven = Self.proven(previous, listing).filter { !distrusted.contains($0.key) }
@@ -77,7 +78,7 @@ package struct SnapshotPlan: Sendable {
         conflicts += Self.collisions(wanted, listing)
         for file in files { gather(file.hash.transfer, listing) }
         isComplete =
-            previous?.source == origin && previous?.filters == filters && previous?.files.count == files.count
+            previous?.source == origin && previous?.filters == filters && (keepsOthers || previous?.files.count == files.count)
             && entries.allSatisfy { if case .keep = $0.step { true } else { false } }
     }
 

@@ -17,12 +17,7 @@ package enum ContentHash: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    package var fileClass: SnapshotManifest.FileClass {
-        switch self {
-        case .sha256: .lfs
-        case .git: .regular
-        }
-    }
+    package var isGit: Bool { if case .git = self { true } else { false } }
 
     package var description: String {
         switch self {
@@ -39,11 +34,19 @@ package struct SourceFile: Hashable, Sendable {
     /// In bytes.
     package var size: Int
     package var hash: ContentHash
+    /// Made for the layout, not in the repository: published after everything else.
+    package var isGenerated: Bool
 
-    package init(path: SafePath, size: Int, hash: ContentHash) {
+    package init(path: SafePath, size: Int, hash: ContentHash, isGenerated: Bool = false) {
         self.path = path
         self.size = size
         self.hash = hash
+        self.isGenerated = isGenerated
+    }
+
+    package var fileClass: SnapshotManifest.FileClass {
+        if isGenerated { return .generated }
+        return hash.isGit ? .regular : .lfs
     }
 }
 

@@ -81,7 +81,7 @@ struct SnapshotStaging: Sendable {
                 gitOID: digests.gitOID,
                 crc32c: digests.crc32c,
                 generation: object.generation,
-                fileClass: entry.file.hash.fileClass
+                fileClass: entry.file.fileClass
             )
         } catch {
             guard error.code == .integrity || error.code == .notFound else { throw error }
@@ -132,7 +132,7 @@ extension SourceFile {
             gitOID: content.gitOID,
             crc32c: content.crc32c,
             generation: nil,
-            fileClass: hash.fileClass
+            fileClass: fileClass
         )
     }
 }

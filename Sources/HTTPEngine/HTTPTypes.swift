@@ -21,6 +21,12 @@ package struct HTTPHeaders: Sendable, ExpressibleByArrayLiteral {
         append(name, value)
     }
     package mutating func remove(_ name: String) { fields.removeAll { $0.name.equalsIgnoringCase(name) } }
+
+    /// Gives the last field another value: a folded line came.
+    mutating func replaceLast(with value: String) {
+        guard !fields.isEmpty else { return }
+        fields[fields.count - 1].value = value
+    }
 }
 
 extension String {
@@ -88,25 +94,34 @@ package struct HTTPRequest: Sendable {
 
     /// The URL without user, query and fragment: what may stand in a log.
     package static func loggable(url: String) -> String {
-        var text = url.prefix { $0 != "?" && $0 != "#" }
-        if let scheme = text.range(of: "://"), let at = text[scheme.upperBound...].firstIndex(of: "@"),
-            !text[scheme.upperBound..<at].contains("/")
-        {
-            text = text[..<scheme.upperBound] + text[text.index(after: at)...]
-        }
-        return String(text)
+        let bytes = Array(url.utf8)
+        let end = bytes.firstIndex { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") } ?? bytes.count
+        guard let start = authorityStart(bytes), start <= end else { return "(not an absolute URL)" }
+        let authorityEnd = bytes[start..<end].firstIndex(of: UInt8(ascii: "/")) ?? end
+        // The last '@' ends the user information; a password may hold another one.
+        let hostStart = bytes[start..<authorityEnd].lastIndex(of: UInt8(ascii: "@")).map { $0 + 1 } ?? start
+        // "user:pa?ss@host" has, by the rules, the host "user" and a query.
+        let isCut = authorityEnd == end && bytes[end...].contains(UInt8(ascii: "@"))
+        let isPlain = !isCut && bytes[hostStart..<authorityEnd].allSatisfy(isHostByte)
+        let host = isPlain ? bytes[hostStart..<authorityEnd] : ArraySlice("(host)".utf8)
+        // What cannot stand in a URL does not stand in a log either: no line breaks, no escape sequences.
+        let shown = (bytes[..<start] + host + bytes[authorityEnd..<end]).map { (0x21...0x7E).contains($0) ? $0 : 0x3F }
+        return String(decoding: shown, as: UTF8.self)
     }
 }
 
-extension Substring {
-    /// The first occurrence of an ASCII text.
-    fileprivate func range(of text: String) -> Range<Index>? {
-        var start = startIndex
-        while start < endIndex {
-            if self[start...].hasPrefix(text) { return start..<index(start, offsetBy: text.count) }
-            start = index(after: start)
-        }
-        return nil
+/// The place behind "scheme://".
+func authorityStart(_ url: [UInt8]) -> Int? {
+    guard let colon = url.firstIndex(of: UInt8(ascii: ":")), url[colon...].starts(with: "://".utf8) else { return nil }
+    return colon + 3
+}
+
+private func isHostByte(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"):
+        true
+    default: "-._~[]:%".utf8.contains(byte)
     }
 }
 

@@ -1,0 +1,197 @@
+import CCurl
+import Glibc
+import LinuxPlatform
+
+/// One thread with one multi handle of libcurl, and the transfers that run on it.
+///
+/// Others talk to it through the mailbox; everything else belongs to the thread that executes `run`.
+final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest belongs to the loop's thread
+    private struct Mailbox {
+        var started: [Transfer] = []
+        var cancelled: [UInt64] = []
+        /// Transfers submitted and not yet completed.
+        var load = 0
+        var isClosing = false
+        /// The thread takes nothing any more.
+        var isClosed = false
+        /// Callers that are about to wake the multi handle, which therefore must stay.
+        var wakers = 0
+    }
+
+    private let configuration: EngineConfiguration
+    private let mailbox = Lock(Mailbox())
+    private let multi: UnsafeMutableRawPointer
+    // Belongs to one loop, so libcurl needs no locks for it.
+    private let share: UnsafeMutableRawPointer?
+    let alarm = LoopAlarm()
+    private let time = SystemTime()
+    private var active: [UInt64: CurlEasy] = [:]
+    private var idle: [CurlEasy] = []
+
+    init(_ configuration: EngineConfiguration) {
+        guard CurlLibrary.isReady, let multi = curl_multi_init() else { fatalError("libcurl cannot be initialised") }
+        self.configuration = configuration
+        self.multi = multi
+        share = curl_share_init()
+        ccurl_share_set_data(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION)
+        let threads = max(1, configuration.threads)
+        let perHost = max(1, (configuration.maximumConnectionsPerHost + threads - 1) / threads)
+        let total = max(perHost, (configuration.maximumConnections + threads - 1) / threads)
+        ccurl_multi_set_long(multi, CURLMOPT_PIPELINING, Int(CURLPIPE_NOTHING))
+        ccurl_multi_set_long(multi, CURLMOPT_MAX_HOST_CONNECTIONS, perHost)
+        ccurl_multi_set_long(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, total)
+        ccurl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, total)
+    }
+
+    // MARK: For every thread
+
+    /// Transfers submitted and not yet completed.
+    var load: Int { mailbox.withLock { $0.load } }
+
+    /// Takes a transfer; false when the loop is closed.
+    func submit(_ transfer: Transfer) -> Bool {
+        post { mailbox in
+            mailbox.started.append(transfer)
+            mailbox.load += 1
+        }
+    }
+
+    /// Stops a transfer, if it is still there.
+    func cancel(_ id: UInt64) {
+        _ = post { $0.cancelled.append(id) }
+    }
+
+    /// Ends all transfers with `engineClosed`, then the thread.
+    func close() {
+        _ = post { $0.isClosing = true }
+    }
+
+    private func post(_ change: (inout Mailbox) -> Void) -> Bool {
+        let isOpen = mailbox.withLock { mailbox in
+            if mailbox.isClosed || mailbox.isClosing { return false }
+            change(&mailbox)
+            mailbox.wakers += 1
+            return true
+        }
+        guard isOpen else { return false }
+        curl_multi_wakeup(multi)
+        mailbox.withLock { $0.wakers -= 1 }
+        return true
+    }
+
+    // MARK: For the loop's thread
+
+    /// Runs transfers until the loop is closed.
+    func run() {
+        while takeMail() {
+            var running: Int32 = 0
+            curl_multi_perform(multi, &running)
+            finishDone()
+            checkClocks()
+            curl_multi_poll(multi, nil, 0, pollTimeout(), nil)
+        }
+        closeDown()
+    }
+
+    /// Starts and cancels what was asked for; false when it is time to close.
+    private func takeMail() -> Bool {
+        let mail = mailbox.withLock { mailbox in
+            let mail = (started: mailbox.started, cancelled: mailbox.cancelled, isClosing: mailbox.isClosing)
+            mailbox.started.removeAll(keepingCapacity: true)
+            mailbox.cancelled.removeAll(keepingCapacity: true)
+            return mail
+        }
+        for transfer in mail.started { start(transfer) }
+        for id in mail.cancelled {
+            guard let transfer = active[id]?.transfer else { continue }
+            end(id, .failure(transfer.failure(.cancelled, "cancelled")))
+        }
+        return !mail.isClosing
+    }
+
+    private func start(_ transfer: Transfer) {
+        guard let easy = idle.popLast() ?? CurlEasy() else {
+            return report(transfer, .failure(transfer.failure(.connect, "libcurl is out of memory")))
+        }
+        guard easy.prepare(transfer, configuration, share: share),
+            curl_multi_add_handle(multi, easy.handle) == CURLM_OK
+        else {
+            easy.clear()
+            idle.append(easy)
+            return report(transfer, .failure(transfer.failure(.invalidRequest, "libcurl refuses the request")))
+        }
+        active[transfer.id] = easy
+        alarm.lower(to: transfer.clock.due)
+    }
+
+    private func finishDone() {
+        var left: Int32 = 0
+        while let message = curl_multi_info_read(multi, &left) {
+            guard message.pointee.msg == CURLMSG_DONE, let handle = message.pointee.easy_handle else { continue }
+            let result = ccurl_message_result(message)
+            var context: UnsafeMutableRawPointer?
+            guard ccurl_get_pointer(handle, CURLINFO_PRIVATE, &context) == CURLE_OK, let context else { continue }
+            // `active` holds the handle that set itself as the private pointer.
+            let easy = Unmanaged<CurlEasy>.fromOpaque(context).takeUnretainedValue()
+            guard let transfer = easy.transfer else { continue }
+            end(transfer.id, transfer.outcome(result, easy.end))
+        }
+    }
+
+    private func checkClocks() {
+        let now = time.now()
+        guard now >= alarm.next else { return }
+        alarm.reset()
+        var expired: [(UInt64, HTTPFailure)] = []
+        for (id, easy) in active {
+            guard let transfer = easy.transfer else { continue }
+            if transfer.clock.due > now {
+                alarm.lower(to: transfer.clock.due)
+            } else if let failure = transfer.expired(at: now, sent: easy.sent) {
+                expired.append((id, failure))
+            }
+        }
+        for (id, failure) in expired { end(id, .failure(failure)) }
+    }
+
+    /// Takes the transfer out of libcurl, then tells its owner: the buffer is the owner's again.
+    private func end(_ id: UInt64, _ result: Result<HTTPDownloadResult, HTTPFailure>) {
+        guard let easy = active.removeValue(forKey: id), let transfer = easy.transfer else { return }
+        curl_multi_remove_handle(multi, easy.handle)
+        easy.clear()
+        idle.append(easy)
+        report(transfer, result)
+    }
+
+    private func report(_ transfer: Transfer, _ result: Result<HTTPDownloadResult, HTTPFailure>) {
+        mailbox.withLock { $0.load -= 1 }
+        transfer.complete(result)
+    }
+
+    private func pollTimeout() -> Int32 {
+        guard alarm.next != .distantFuture else { return 60_000 }
+        let wait = time.now().duration(to: alarm.next).inNanoseconds
+        // Rounded up: waking a moment early would spin until the moment comes.
+        return Int32(min(60_000, max(0, (wait + 999_999) / 1_000_000)))
+    }
+
+    private func closeDown() {
+        for (id, easy) in active {
+            guard let transfer = easy.transfer else { continue }
+            end(id, .failure(transfer.failure(.engineClosed, "the engine was shut down")))
+        }
+        mailbox.withLock { $0.isClosed = true }
+        // A waker is between two instructions and one write(2) to a non-blocking descriptor.
+        while mailbox.withLock({ $0.wakers > 0 }) { sched_yield() }
+        idle.removeAll()
+        // Here and not in deinit: closing TLS connections may raise SIGPIPE, which this thread blocks.
+        curl_multi_cleanup(multi)
+        curl_share_cleanup(share)
+    }
+}
+
+/// The process-wide part of libcurl.
+enum CurlLibrary {
+    /// Initialises once, before the first handle. Source: curl_global_init(3).
+    static let isReady = curl_global_init(Int(CURL_GLOBAL_ALL)) == CURLE_OK
+}

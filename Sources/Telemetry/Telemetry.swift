@@ -1,1 +1,0 @@
-// Telemetry: counters, gauges, histograms, log fields and redaction.

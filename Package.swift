@@ -147,6 +147,7 @@ let package = Package(
         tests("Filesystem", ["ReadAhead", "BlockCache", "Manifests", "ObjectStorage", "Checksums"]),
         tests("FUSEMount", ["Filesystem"]),
         tests("Emulators", ["Checksums"]),
+        .testTarget(name: "RepositoryTests", swiftSettings: strict),
         .testTarget(
             name: "SystemTests",
             dependencies: ["TestSupport", "LinuxPlatform", "Checksums", "Manifests", "ObjectStorage"],

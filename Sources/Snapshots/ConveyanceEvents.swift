@@ -24,6 +24,7 @@ package enum ConveyanceEvent: Sendable {
 /// Hears events from any thread; must not block.
 package typealias ConveyanceObserver = @Sendable (ConveyanceEvent) -> Void
 
+/// How a conveyance goes about it; nothing of this changes what the snapshot will be.
 package struct ConveyorOptions: Sendable {
     /// Bytes for buffers.
     package var memory: Int

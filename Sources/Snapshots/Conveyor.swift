@@ -16,6 +16,7 @@ import TransferEngine
 // Two processes that convey the same snapshot so do it once. A process that lost its lease (it was frozen, or cut off)
 // stops before it changes anything that readers see, and follows the one that took over.
 
+/// What a conveyance did.
 package struct ConveyanceReport: Sendable {
     package enum Outcome: String, Sendable {
         /// Everything stood already.

@@ -25,6 +25,7 @@ package struct TransferRemains: Sendable {
     }
 }
 
+/// What to do for each file of a snapshot, by what the bucket holds already.
 package struct SnapshotPlan: Sendable {
     package enum Step: Sendable {
         /// Stands, as the manifest says.

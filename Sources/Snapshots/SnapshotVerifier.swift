@@ -9,6 +9,7 @@ import TransferEngine
 // knows the file by it), every granule against the CRC table, every attribute against the manifest. What the Hub said
 // when the snapshot was conveyed is in the manifest, which proves itself.
 
+/// What proving a prefix anew found.
 package struct VerificationReport: Sendable {
     package enum Fault: String, Sendable {
         /// The manifest names it and nothing stands under its name.

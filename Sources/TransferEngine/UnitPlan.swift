@@ -6,6 +6,7 @@ package import ObjectStorage
 // (64 KiB), so that the granule CRCs of the parts, put side by side, are the granule CRCs of the file. A resumed file
 // keeps the parts it has, whatever size they were cut in, and only the gaps between them are cut anew.
 
+/// How a file is cut into units.
 package enum UnitPlan {
     /// The span of one CRC in a CRC table, in bytes.
     package static let granule = 65_536

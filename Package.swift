@@ -56,7 +56,7 @@ let package = Package(
 
         // Those who store it.
         library("HTTPEngine", ["CCurl", "LinuxPlatform", "Telemetry"]),
-        library("GoogleCredentials", ["HTTPEngine", "COpenSSL", "LinuxPlatform", "Telemetry"]),
+        library("GoogleCredentials", ["HTTPEngine", "COpenSSL", "CLinux", "LinuxPlatform", "Telemetry"]),
         library(
             "GoogleCloudStorage",
             ["HTTPEngine", "GoogleCredentials", "ObjectStorage", "Checksums", "LinuxPlatform", "Telemetry"]

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 int clinux_openat(int directory, const char *path, int flags, unsigned mode) {
     return openat(directory, path, flags, (mode_t)mode);
@@ -23,3 +24,5 @@ void clinux_name_this_thread(const char *name) {
 }
 
 const char *clinux_error_text(int error, char *buffer, size_t length) { return strerror_r(error, buffer, length); }
+
+int clinux_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }

@@ -21,3 +21,6 @@ void clinux_name_this_thread(const char *name);
 
 // The GNU strerror_r, which returns its text; the XSI one of the same name does not.
 const char *clinux_error_text(int error, char *buffer, size_t length);
+
+// pipe2(2) is a GNU extension that Swift's Glibc module does not declare: both ends closed on exec from the start.
+int clinux_pipe(int ends[2]);

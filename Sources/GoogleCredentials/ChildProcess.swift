@@ -1,0 +1,144 @@
+import CLinux
+import Glibc
+import LinuxPlatform
+
+/// Runs a program, collects what it prints, and ends it when it takes too long.
+enum ChildProcess {
+    struct Failure: Error {
+        /// The rest of a sentence that begins with the program.
+        var message: String
+    }
+
+    /// Standard output of at most `limit` bytes; input and errors go nowhere. The program and its children are killed
+    /// when `timeout` is over. Blocks a thread of its own meanwhile.
+    static func run(
+        _ arguments: [String],
+        environment: [String],
+        timeout: Duration,
+        limit: Int
+    ) async throws(Failure) -> [UInt8] {
+        let result: Result<[UInt8], Failure> = await withCheckedContinuation { continuation in
+            do {
+                let thread = try NamedThread(name: "credential-exec") {
+                    continuation.resume(
+                        returning: Result { () throws(Failure) in
+                            try runBlocking(arguments, environment, timeout, limit)
+                        }
+                    )
+                }
+                thread.detach()
+            } catch {
+                continuation.resume(returning: .failure(Failure(message: "cannot be run: \(error)")))
+            }
+        }
+        return try result.get()
+    }
+
+    private static func runBlocking(
+        _ arguments: [String],
+        _ environment: [String],
+        _ timeout: Duration,
+        _ limit: Int
+    ) throws(Failure) -> [UInt8] {
+        var ends: [Int32] = [-1, -1]
+        guard clinux_pipe(&ends) == 0 else { throw Failure(message: "cannot be run: \(Errno.current)") }
+        let output = FileDescriptor(owning: ends[0])
+        let child: pid_t
+        do {
+            let input = FileDescriptor(owning: ends[1])
+            child = try spawn(arguments, environment, output: input.rawValue)
+        }
+        let deadline = SystemTime().now().advanced(by: timeout)
+        let collected = collect(output.rawValue, limit, deadline)
+        if collected == nil || !waitUntil(deadline, child) { kill(-child, SIGKILL) }
+        var status: Int32 = 0
+        while waitpid(child, &status, 0) < 0, errno == EINTR {}
+        guard let collected else {
+            let seconds = timeout.components.seconds
+            throw Failure(message: "was stopped: no reply of at most \(limit) bytes within \(seconds) s")
+        }
+        guard status == 0 else {
+            // A program that explains itself may still exit with a failure: its words count more than its number.
+            if !collected.isEmpty { return collected }
+            throw Failure(message: "failed with wait status \(status)")
+        }
+        return collected
+    }
+
+    /// In a process group of its own, with all signals as a program expects them.
+    private static func spawn(
+        _ arguments: [String],
+        _ environment: [String],
+        output: Int32
+    ) throws(Failure) -> pid_t {
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_adddup2(&actions, output, 1)
+        posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        var all = sigset_t()
+        sigfillset(&all)
+        posix_spawnattr_setsigdefault(&attributes, &all)
+        posix_spawnattr_setpgroup(&attributes, 0)
+        posix_spawnattr_setflags(
+            &attributes,
+            Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP)
+        )
+        var child = pid_t()
+        let result = withStrings(arguments) { words in
+            withStrings(environment) { variables in
+                posix_spawnp(&child, arguments[0], &actions, &attributes, words, variables)
+            }
+        }
+        guard result == 0 else { throw Failure(message: "cannot be run: \(Errno(result))") }
+        return child
+    }
+
+    /// Nil when there is more than `limit`, or no end in time.
+    private static func collect(_ output: Int32, _ limit: Int, _ deadline: MonotonicInstant) -> [UInt8]? {
+        var collected: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 16_384)
+        while true {
+            let left = SystemTime().now().duration(to: deadline).inNanoseconds / 1_000_000
+            var poller = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
+            let ready = left <= 0 ? 0 : poll(&poller, 1, Int32(min(left, 1_000_000)))
+            if ready < 0, errno == EINTR { continue }
+            guard ready > 0 else { return nil }
+            let count = read(output, &buffer, buffer.count)
+            if count < 0, errno == EINTR { continue }
+            if count <= 0 { return collected }
+            collected += buffer[..<count]
+            if collected.count > limit { return nil }
+        }
+    }
+
+    /// A program may close its output and stay: it is given until the deadline, without waiting in vain for long.
+    private static func waitUntil(_ deadline: MonotonicInstant, _ child: pid_t) -> Bool {
+        while SystemTime().now() < deadline {
+            var info = siginfo_t()
+            if waitid(P_PID, id_t(child), &info, WEXITED | WNOHANG | WNOWAIT) == 0, info.si_signo == SIGCHLD {
+                return true
+            }
+            usleep(2_000)
+        }
+        return false
+    }
+
+    private static func withStrings<Value>(
+        _ strings: [String],
+        _ body: ([UnsafeMutablePointer<CChar>?]) -> Value
+    ) -> Value {
+        var pointers = strings.map { strdup($0) }
+        defer { pointers.forEach { free($0) } }
+        pointers.append(nil)
+        defer { pointers.removeLast() }
+        return body(pointers)
+    }
+}

@@ -115,3 +115,30 @@ package final class GoogleCredentials: Sendable, CustomStringConvertible {
 
     private static let cancellation = CredentialError(.cancelled, "cancelled while waiting for an access token")
 }
+
+extension GoogleCredentials {
+    /// What can be said without waiting.
+    package enum ReadyAuthorization: Sendable, Equatable {
+        /// The header's value; nil for anonymous access.
+        case header(String?)
+        /// A token must be fetched first: use `authorization()`.
+        case notYet
+    }
+
+    /// The header's value if it is at hand: for paths where every task counts. Renews in the background as usual.
+    package func readyAuthorization() -> ReadyAuthorization {
+        guard let provider else { return .header(nil) }
+        if !provider.isCurrent() { return .notYet }
+        let step = state.withLock { state -> TokenCache.Step? in
+            // Asked of a copy: a request that would have to wait must not mark a renewal as begun.
+            var cache = state.cache
+            let step = cache.request(now: time.now())
+            guard case .use = step else { return nil }
+            state.cache = cache
+            return step
+        }
+        guard case .use(let token, let renew)? = step else { return .notYet }
+        if renew { startRenewal(provider) }
+        return .header("Bearer \(token.secret)")
+    }
+}

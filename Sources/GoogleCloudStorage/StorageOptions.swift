@@ -1,0 +1,30 @@
+/// How a client of a bucket behaves.
+package struct StorageOptions: Sendable {
+    /// How long an operation goes on retrying, in all; a read, since its last byte.
+    package var retryDeadline: Duration
+    /// The longest pause between two attempts. The first is at most a second, then twice as much each time.
+    package var longestPause: Duration
+    /// The project to bill: requester-pays buckets want one. Nil: the credential's own quota project, if any.
+    package var userProject: String?
+    package var userAgent: String
+    /// Upload sessions that name another host go to the endpoint instead. For emulators behind a published port.
+    package var replacesSessionAuthority: Bool
+    /// Called whenever the server asks to slow down (429, 503, or a 403 with such a reason), from any thread.
+    package var onThrottle: (@Sendable () -> Void)?
+
+    package init(
+        retryDeadline: Duration = .seconds(120),
+        longestPause: Duration = .seconds(30),
+        userProject: String? = nil,
+        userAgent: String = "penstock/0.1",
+        replacesSessionAuthority: Bool = false,
+        onThrottle: (@Sendable () -> Void)? = nil
+    ) {
+        self.retryDeadline = retryDeadline
+        self.longestPause = longestPause
+        self.userProject = userProject
+        self.userAgent = userAgent
+        self.replacesSessionAuthority = replacesSessionAuthority
+        self.onThrottle = onThrottle
+    }
+}

@@ -1,1 +1,225 @@
-// BlockCache: blocks in memory, verified by granule.
+package import LinuxPlatform
+package import ObjectStorage
+import Synchronization
+package import Telemetry
+
+/// Verified blocks of objects in a bounded piece of memory; one fetch for each, whoever asks.
+///
+/// `BlockTable` decides; this class carries it out: starts reads of sources, verifies what arrives granule by granule on
+/// the source's thread while it is in the processor's cache, and answers readers from there, without copying. Bytes that
+/// are not the object's are fetched once more and then refused.
+package final class BlockCache: Sendable {
+    package typealias ReadID = BlockTable.ReadID
+    /// Sees the bytes of a read, in order, in one or two pieces, valid during the call only. Called exactly once, on the
+    /// caller's thread or a source's, with no lock held.
+    package typealias Reader = @Sendable (Result<[UnsafeRawBufferPointer], ReadFailure>) -> Void
+
+    private struct State {
+        var table: BlockTable
+        var readers: [ReadID: Reader] = [:]
+    }
+
+    /// Counts since the start.
+    package struct Counts: Sendable {
+        package var fetchedBytes = 0
+        package var fetches = 0
+        package var mismatches = 0
+    }
+
+    private let state: Lock<State>
+    private let arena: SlotArena
+    private let time: any TimeSource
+    private let fetchTimeout: Duration
+    private let log: Log
+    private let counters = Lock(Counts())
+    private let lastRead = Atomic<UInt64>(0)
+
+    /// The memory it may use, in bytes.
+    package let budget: Int
+
+    /// - Parameters:
+    ///   - budget: in bytes, rounded down to whole blocks, at least 4 MiB.
+    ///   - fetchTimeout: after this a fetch has failed, whatever the source still tries.
+    package init(
+        budget: Int,
+        maximumFetch: Int = 8 << 20,
+        fetchTimeout: Duration = .seconds(120),
+        time: any TimeSource = SystemTime(),
+        log: Log = .disabled
+    ) {
+        let capacity = max(4, budget / BlockGeometry.blockSize)
+        self.budget = capacity * BlockGeometry.blockSize
+        let run = min(max(1, maximumFetch / BlockGeometry.blockSize), max(1, capacity / 4))
+        state = Lock(State(table: BlockTable(capacity: capacity, maximumRun: run)))
+        arena = SlotArena(slots: capacity)
+        self.time = time
+        self.fetchTimeout = fetchTimeout
+        self.log = log
+    }
+
+    package var counts: Counts { counters.withLock { $0 } }
+    /// Whether nobody reads and nothing is being fetched.
+    package var isIdle: Bool { state.withLock { $0.table.isIdle } }
+
+    /// A name for a read, to cancel it by.
+    package func newReadID() -> ReadID { ReadID(lastRead.add(1, ordering: .relaxed).newValue) }
+
+    /// Shows the bytes to `reader` now, if all of them are in memory.
+    package func hit(
+        _ content: CachedContent,
+        _ range: ByteRange,
+        _ reader: ([UnsafeRawBufferPointer]) -> Void
+    ) -> Bool {
+        let id = newReadID()
+        guard !content.whole.isWrong, let segments = state.withLock({ $0.table.hit(id, content, range) }) else {
+            return false
+        }
+        reader(memory(segments))
+        perform(state.withLock { $0.table.release(id) })
+        return true
+    }
+
+    /// Shows the bytes to `reader` as soon as they are there and proven.
+    ///
+    /// - Parameter range: inside of the content, and at most 1 MiB long.
+    package func read(_ id: ReadID, _ content: CachedContent, _ range: ByteRange, _ reader: @escaping Reader) {
+        if range.count == 0 { return reader(.success([])) }
+        if content.whole.isWrong { return reader(.failure(.corrupt)) }
+        perform(
+            state.withLock { state in
+                state.readers[id] = reader
+                return state.table.read(id, content, range)
+            }
+        )
+    }
+
+    /// Ends a read that waits: its reader is told `cancelled`. Nothing happens when it is unknown or being answered.
+    package func cancel(_ id: ReadID) {
+        let (reader, actions) = state.withLock { state -> (Reader?, [BlockTable.Action]) in
+            let (wasWaiting, actions) = state.table.cancel(id)
+            return (wasWaiting ? state.readers.removeValue(forKey: id) : nil, actions)
+        }
+        reader?(.failure(.cancelled))
+        perform(actions)
+    }
+
+    /// Fetches blocks that nobody asked for yet, as far as there is room.
+    ///
+    /// - Returns: the first block that was not taken care of.
+    package func readAhead(_ content: CachedContent, _ blocks: Range<Int>) -> Int {
+        if content.whole.isWrong { return blocks.lowerBound }
+        var actions: [BlockTable.Action] = []
+        let end = state.withLock { $0.table.readAhead(content, blocks, &actions) }
+        perform(actions)
+        return end
+    }
+
+    // MARK: What the table decided
+
+    private func perform(_ actions: [BlockTable.Action]) {
+        for action in actions {
+            switch action {
+            case .fetch(let fetch): begin(fetch, from: 0, attempt: 1)
+            case .answer(let id, let segments):
+                let reader = state.withLock { $0.readers.removeValue(forKey: id) }
+                reader?(.success(memory(segments)))
+                perform(state.withLock { $0.table.release(id) })
+            case .fail(let id, let failure):
+                state.withLock { $0.readers.removeValue(forKey: id) }?(.failure(failure))
+            }
+        }
+    }
+
+    private func memory(_ segments: [BlockTable.Segment]) -> [UnsafeRawBufferPointer] {
+        segments.map { UnsafeRawBufferPointer(arena.bytes(slot: $0.slot, offset: $0.offset, count: $0.count)) }
+    }
+
+    /// Reads what is left of a fetch, `start` bytes from its beginning.
+    private func begin(_ fetch: BlockTable.Fetch, from start: Int, attempt: Int) {
+        let range = ByteRange(offset: fetch.range.offset + start, count: fetch.range.count - start)
+        let memory = arena.bytes(
+            slot: fetch.slots.lowerBound,
+            offset: fetch.slotOffset + start,
+            count: range.count
+        )
+        let verification = FetchVerification(
+            content: fetch.content,
+            range: range,
+            bytes: UnsafeRawBufferPointer(memory)
+        )
+        counters.withLock { $0.fetches += 1 }
+        let read = RangeRead(
+            range,
+            into: BufferLease(borrowing: memory, from: arena),
+            deadline: time.now().advanced(by: fetchTimeout),
+            tap: { [self] offset, bytes in
+                let before = verification.proven
+                let proven = verification.delivered(through: offset + bytes.count)
+                guard proven > before else { return }
+                perform(state.withLock { $0.table.arrived(fetch.id, through: start + proven) })
+            }
+        )
+        fetch.content.source.read(read) { [self] result in
+            finished(fetch, verification, start: start, attempt: attempt, result)
+        }
+    }
+
+    private func finished(
+        _ fetch: BlockTable.Fetch,
+        _ verification: FetchVerification,
+        start: Int,
+        attempt: Int,
+        _ result: Result<Void, ObjectStoreError>
+    ) {
+        switch result {
+        case .failure(let error):
+            let offset = fetch.range.offset + start + verification.proven
+            log.error(
+                "cannot read an object",
+                ["object": LogValue(fetch.content.label), "offset": .integer(offset), "error": LogValue(error)]
+            )
+            end(fetch, ReadFailure(error))
+        case .success:
+            counters.withLock { $0.fetchedBytes += fetch.range.count - start }
+            guard let offset = verification.finish() else { return end(fetch, nil) }
+            mismatch(fetch, at: offset, provenThrough: start + verification.proven, attempt: attempt)
+        }
+    }
+
+    private func mismatch(_ fetch: BlockTable.Fetch, at offset: Int, provenThrough proven: Int, attempt: Int) {
+        counters.withLock { $0.mismatches += 1 }
+        let content = fetch.content
+        if content.whole.isWrong {
+            log.error(
+                "wrong bytes: the object as a whole does not have its CRC32C, it is refused from now on",
+                ["object": LogValue(content.label)]
+            )
+            state.withLock { $0.table.purge(content) }
+            return end(fetch, .corrupt)
+        }
+        let place: Log.Fields = ["object": LogValue(content.label), "offset": .integer(offset)]
+        if attempt > 1 {
+            log.error("wrong bytes again: they do not match their CRC32C, reading them fails", place)
+            return end(fetch, .corrupt)
+        }
+        log.warn("wrong bytes: they do not match their CRC32C, fetching them once more", place)
+        perform(state.withLock { $0.table.arrived(fetch.id, through: proven) })
+        begin(fetch, from: proven, attempt: 2)
+    }
+
+    private func end(_ fetch: BlockTable.Fetch, _ failure: ReadFailure?) {
+        perform(state.withLock { $0.table.finished(fetch.id, failure: failure) })
+    }
+}
+
+extension ReadFailure {
+    init(_ error: ObjectStoreError) {
+        switch error.code {
+        case .notFound, .preconditionFailed: self = .stale
+        case .integrity: self = .corrupt
+        case .deadlineExceeded: self = .timedOut
+        case .cancelled: self = .cancelled
+        default: self = .unavailable
+        }
+    }
+}

@@ -1,1 +1,118 @@
-// FUSEMount: the channel, libfuse callbacks, replies, unmount.
+package import Filesystem
+import Glibc
+import LinuxPlatform
+package import Telemetry
+
+/// A filesystem, mounted: from `init` until `stop`, or until somebody unmounts it.
+package final class FUSEMount: Sendable {
+    package struct Options: Sendable {
+        /// Other users than this process's may read it.
+        package var allowsOthers: Bool
+        /// Mount also over files, or over a mount of something else.
+        package var isForced: Bool
+        /// Shown as the owners of everything.
+        package var user: UInt32
+        package var group: UInt32
+        /// The kernel's read-ahead per stream, in KiB; nil leaves it at 128.
+        package var kernelReadAhead: Int?
+        /// Threads that take requests, 1 to 16.
+        package var threads: Int
+
+        package init(
+            allowsOthers: Bool = true,
+            isForced: Bool = false,
+            user: UInt32 = getuid(),
+            group: UInt32 = getgid(),
+            kernelReadAhead: Int? = 16 << 10,
+            threads: Int = 4
+        ) {
+            self.allowsOthers = allowsOthers
+            self.isForced = isForced
+            self.user = user
+            self.group = group
+            self.kernelReadAhead = kernelReadAhead
+            self.threads = threads
+        }
+    }
+
+    package let mountPoint: MountPoint
+    /// A dead mount of ours was in the way and was taken away.
+    package let replacedStaleMount: Bool
+    private let session: FUSESession
+
+    /// Mounts, and serves from threads of its own.
+    ///
+    /// - Parameter ended: called once when the kernel has let go of the mount, whoever unmounted it.
+    package init(
+        _ filesystem: Filesystem,
+        at mountPoint: MountPoint,
+        _ options: Options,
+        log: Log,
+        ended: @escaping @Sendable () -> Void
+    ) throws(MountError) {
+        self.mountPoint = mountPoint
+        replacedStaleMount = try mountPoint.prepare(isForced: options.isForced)
+        let channel = try Channel(mountingAt: mountPoint.path, allowsOthers: options.allowsOthers)
+        do throws(MountError) {
+            session = try FUSESession(
+                channel,
+                filesystem: filesystem,
+                owners: (options.user, options.group),
+                log: log,
+                ended: ended
+            )
+            try session.start(threads: min(max(options.threads, 1), 16))
+        } catch {
+            try? mountPoint.detach()
+            throw error
+        }
+        guard let readAhead = options.kernelReadAhead else { return }
+        waitForInit()
+        do {
+            try KernelReadAhead.set(readAhead, at: mountPoint.path)
+        } catch {
+            log.warn("the kernel's read-ahead stays small, reading will be slower", ["error": LogValue(error)])
+        }
+    }
+
+    /// INIT sets the kernel's read-ahead too: ours must come after it. The kernel sends it at once.
+    private func waitForInit() {
+        for _ in 0..<1000 where !session.isInitialized { usleep(1000) }
+    }
+
+    /// Requests that wait for an answer.
+    package var inFlight: Int { session.inFlight.count }
+
+    /// Unmounts, detaching the mount when it is in use, and lets the requests that are under way have their answers.
+    ///
+    /// Files that are still open then go on until this process ends.
+    ///
+    /// - Parameter patience: how long to wait for answers.
+    /// - Returns: whether the mount is gone with all of its users.
+    package func stop(patience: Duration) -> Bool {
+        if session.isRunning, isStillMounted {
+            do throws(MountError) {
+                try mountPoint.unmount(isDetached: false)
+            } catch {
+                try? mountPoint.detach()
+            }
+        }
+        let deadline = SystemTime().now().advanced(by: patience)
+        while session.isRunning, SystemTime().now() < deadline {
+            // With open files the kernel keeps the connection; answering what it asked is all that is left to do.
+            usleep(10_000)
+            if session.inFlight.count == 0, !isEnding { break }
+        }
+        return !session.isRunning
+    }
+
+    /// The threads leave as soon as nobody has a file open: give them a moment before concluding that somebody has.
+    private var isEnding: Bool {
+        for _ in 0..<20 where session.isRunning && session.inFlight.count == 0 { usleep(5000) }
+        return !session.isRunning
+    }
+
+    private var isStillMounted: Bool {
+        (try? MountTable.current().top(at: mountPoint.path))?.type == MountPoint.filesystemType
+    }
+}

@@ -1,1 +1,327 @@
-// Filesystem: inode table, directories, attributes, handles, the read path. Names neither FUSE nor a store.
+package import BlockCache
+package import LinuxPlatform
+import ObjectStorage
+import ReadAhead
+
+/// What stat(2) shows of an inode.
+package struct NodeAttributes: Hashable, Sendable {
+    package var node: NodeID
+    /// st_ino: the same after a new mount, for the same path and generation.
+    package var number: UInt64
+    package var isDirectory: Bool
+    /// In bytes; 0 for directories.
+    package var size: Int
+    package var modified: UnixTime
+}
+
+/// Makes an object's generation readable.
+package protocol ContentOpener: AnyObject, Sendable {
+    /// Gets what is needed to verify the bytes. The completion is called exactly once, with no lock held.
+    func open(
+        _ facts: FileFacts,
+        _ completion: @escaping @Sendable (Result<CachedContent, FilesystemError>) -> Void
+    )
+}
+
+/// A read-only tree of files over a source of directories and a cache of blocks: what the kernel asks for, in terms that
+/// know neither the kernel's protocol nor where the bytes are stored.
+///
+/// Answers that need no I/O come before the call returns; others on the thread that completes them. A handle is the
+/// inode's number: nothing that the kernel may name later lives only here, so another process can go on with the inode
+/// table of this one.
+package final class Filesystem: Sendable {
+    package typealias Completion<Value> = @Sendable (Result<Value, FilesystemError>) -> Void
+    /// Sees the bytes of a read, valid during the call only; called exactly once.
+    package typealias BytesReader = @Sendable (Result<[UnsafeRawBufferPointer], FilesystemError>) -> Void
+
+    package struct Options: Sendable {
+        /// Shown as `user.penstock.source`, for example the URL that is mounted.
+        package var source: String
+        /// Shown as `user.penstock.socket`: where this daemon listens.
+        package var socket: String?
+
+        package init(source: String, socket: String? = nil) {
+            self.source = source
+            self.socket = socket
+        }
+    }
+
+    struct OpenFile {
+        /// How often the kernel has it open.
+        var opens = 0
+        var reader: ContentReader?
+        var waiting: [Completion<ContentReader>] = []
+    }
+
+    struct State {
+        let inodes: InodeTable
+        var facts: [NodeID: FileFacts] = [:]
+        var open: [NodeID: OpenFile] = [:]
+        /// Closed files whose readers are kept for a while, oldest first.
+        var idle: [NodeID] = []
+        var directories: [UInt64: DirectoryListing] = [:]
+        var lastDirectory: UInt64 = 0
+    }
+
+    /// A read may ask for so many bytes at most.
+    package static let maximumRead = 1 << 20
+    private static let maximumIdle = 64
+
+    package let source: any DirectorySource
+    let cache: BlockCache
+    let options: Options
+    let state: Lock<State>
+    private let opener: any ContentOpener
+    private let streams = ActiveStreams()
+
+    /// - Throws: the `errno` of making the inode table's memory.
+    package init(
+        source: any DirectorySource,
+        opener: any ContentOpener,
+        cache: BlockCache,
+        options: Options
+    ) throws(Errno) {
+        self.source = source
+        self.opener = opener
+        self.cache = cache
+        self.options = options
+        state = Lock(State(inodes: try InodeTable(modified: source.modified)))
+    }
+
+    // MARK: Names and attributes
+
+    /// Finds a name, and counts that the kernel knows it.
+    package func lookup(_ parent: NodeID, _ name: String, _ completion: @escaping Completion<NodeAttributes>) {
+        guard name.utf8.count <= EntryName.maximumLength else { return completion(.failure(.nameTooLong)) }
+        guard let name = EntryName(name) else { return completion(.failure(.noEntry)) }
+        listing(of: parent) { [self] result in
+            completion(
+                result.flatMap { listing in
+                    guard let entry = listing[name] else { return .failure(.noEntry) }
+                    return remember(entry, in: parent)
+                }
+            )
+        }
+    }
+
+    /// The inode of a line of a directory; counts that the kernel knows it.
+    package func remember(_ entry: DirectoryEntry, in parent: NodeID) -> Result<NodeAttributes, FilesystemError> {
+        state.withLock { state in
+            do throws(Errno) {
+                let record = try state.inodes.enter(entry.name, in: parent, entry)
+                if let facts = entry.file, state.facts[record.node] == nil { state.facts[record.node] = facts }
+                return .success(Self.attributes(record))
+            } catch {
+                return .failure(.inputOutput)
+            }
+        }
+    }
+
+    /// The kernel forgets so many lookups of an inode.
+    package func forget(_ node: NodeID, _ count: UInt64) {
+        let readers = state.withLock { state in
+            state.inodes.forget(node, count).map { gone in
+                state.facts[gone] = nil
+                state.idle.removeAll { $0 == gone }
+                return state.open.removeValue(forKey: gone)
+            }
+        }
+        // Outside of the lock: the last reference to a reader frees what hangs on it.
+        withExtendedLifetime(readers) {}
+    }
+
+    package func attributes(_ node: NodeID) throws(FilesystemError) -> NodeAttributes {
+        guard let record = state.withLock({ $0.inodes.record(node) }) else { throw .stale }
+        return Self.attributes(record)
+    }
+
+    /// How many inodes the kernel knows.
+    package var inodeCount: Int { state.withLock { $0.inodes.count } }
+
+    /// The memfd of the inode table: who holds it can go on after this process.
+    package var inodeDescriptor: Int32 { state.withLock { $0.inodes.descriptor } }
+
+    static func attributes(_ record: InodeRecord) -> NodeAttributes {
+        NodeAttributes(
+            node: record.node,
+            number: record.number,
+            isDirectory: record.isDirectory,
+            size: record.size,
+            modified: record.modified
+        )
+    }
+
+    /// The listing of a directory's inode, as fresh as the source promises.
+    func listing(of node: NodeID, _ completion: @escaping Completion<DirectoryListing>) {
+        let (record, path) = state.withLock { ($0.inodes.record(node), $0.inodes.path(node)) }
+        guard let record, let path else { return completion(.failure(.stale)) }
+        guard record.isDirectory else { return completion(.failure(.notDirectory)) }
+        let joined = path.map(\.value).joined(separator: "/")
+        if let known = source.known(joined) { return completion(.success(known)) }
+        source.load(joined, completion)
+    }
+
+    // MARK: Files
+
+    /// Opens a file to read it.
+    ///
+    /// Fails with `stale` when another generation stands under its name, or none.
+    package func open(_ node: NodeID, _ completion: @escaping Completion<Void>) {
+        guard let record = state.withLock({ $0.inodes.record(node) }) else { return completion(.failure(.stale)) }
+        if record.isDirectory { return completion(.failure(.isDirectory)) }
+        if record.isSuperseded { return completion(.failure(.stale)) }
+        checkCurrent(record) { [self] result in
+            if case .failure(let error) = result { return completion(.failure(error)) }
+            reader(of: node, countingOpen: true) { completion($0.map { _ in }) }
+        }
+    }
+
+    private func checkCurrent(_ record: InodeRecord, _ completion: @escaping Completion<Void>) {
+        if source.isFixed { return completion(.success(())) }
+        guard let name = state.withLock({ $0.inodes.name(record.node) }) else { return completion(.failure(.stale)) }
+        listing(of: record.parent) { [self] result in
+            completion(
+                result.flatMap { listing in
+                    guard let entry = listing[name], !entry.isDirectory, entry.generation == record.generation else {
+                        return .failure(.stale)
+                    }
+                    state.withLock { state in
+                        if state.facts[record.node] == nil { state.facts[record.node] = entry.file }
+                    }
+                    return .success(())
+                }
+            )
+        }
+    }
+
+    /// A number for a read, never used again, to cancel it by.
+    package func newRead() -> UInt64 { cache.newReadID().value }
+
+    /// Bytes that are in memory, shown before this returns; false when they are not.
+    package func readNow(
+        _ node: NodeID,
+        offset: Int,
+        count: Int,
+        _ reader: ([UnsafeRawBufferPointer]) -> Void
+    ) -> Bool {
+        guard count <= Self.maximumRead, let content = state.withLock({ $0.open[node]?.reader }) else { return false }
+        guard let range = Self.range(offset, count, size: content.content.size) else {
+            reader([])
+            return true
+        }
+        return content.hit(range, reader)
+    }
+
+    /// Reads; fewer bytes than asked for only at the file's end.
+    ///
+    /// - Parameter id: from `newRead`; see `cancelRead`.
+    package func read(
+        _ id: UInt64,
+        _ node: NodeID,
+        offset: Int,
+        count: Int,
+        _ reader: @escaping BytesReader
+    ) {
+        guard offset >= 0, count >= 0, count <= Self.maximumRead else { return reader(.failure(.invalidArgument)) }
+        self.reader(of: node, countingOpen: false) { result in
+            switch result {
+            case .failure(let error): reader(.failure(error))
+            case .success(let content):
+                guard let range = Self.range(offset, count, size: content.content.size) else {
+                    return reader(.success([]))
+                }
+                content.read(BlockCache.ReadID(id), range) { bytes in reader(bytes.mapError(FilesystemError.init)) }
+            }
+        }
+    }
+
+    private static func range(_ offset: Int, _ count: Int, size: Int) -> ByteRange? {
+        guard offset < size, count > 0 else { return nil }
+        return ByteRange(offset: offset, count: min(count, size - offset))
+    }
+
+    /// Ends a read that waits: it fails with `interrupted`. Nothing happens to one that is being answered.
+    package func cancelRead(_ id: UInt64) { cache.cancel(BlockCache.ReadID(id)) }
+
+    /// One open of the file has ended.
+    package func release(_ node: NodeID) {
+        let reader = state.withLock { state -> OpenFile? in
+            guard var file = state.open[node] else { return nil }
+            file.opens = max(0, file.opens - 1)
+            state.open[node] = file
+            guard file.opens == 0 else { return nil }
+            state.idle.append(node)
+            guard state.idle.count > Self.maximumIdle else { return nil }
+            let oldest = state.idle.removeFirst()
+            guard let old = state.open[oldest], old.opens == 0, old.waiting.isEmpty else { return nil }
+            return state.open.removeValue(forKey: oldest)
+        }
+        withExtendedLifetime(reader) {}
+    }
+
+    /// The reader of an inode, made when nobody has it open yet, or when another process had.
+    private func reader(of node: NodeID, countingOpen: Bool, _ completion: @escaping Completion<ContentReader>) {
+        enum Step {
+            case ready(ContentReader)
+            case wait
+            case begin(FileFacts)
+            case unknown
+        }
+        let step = state.withLock { state -> Step in
+            var file = state.open[node] ?? OpenFile()
+            if countingOpen {
+                file.opens += 1
+                state.idle.removeAll { $0 == node }
+            }
+            if let reader = file.reader {
+                state.open[node] = file
+                return .ready(reader)
+            }
+            guard let facts = state.facts[node] else { return .unknown }
+            file.waiting.append(completion)
+            state.open[node] = file
+            return file.waiting.count == 1 ? .begin(facts) : .wait
+        }
+        switch step {
+        case .ready(let reader): completion(.success(reader))
+        case .wait: break
+        case .begin(let facts): opener.open(facts) { [self] result in opened(node, result) }
+        case .unknown: recover(node, countingOpen: countingOpen, completion)
+        }
+    }
+
+    private func opened(_ node: NodeID, _ result: Result<CachedContent, FilesystemError>) {
+        let outcome = result.map { ContentReader(content: $0, cache: cache, streams: streams) }
+        let waiting = state.withLock { state -> [Completion<ContentReader>] in
+            let waiting = state.open[node]?.waiting ?? []
+            if case .success(let reader) = outcome {
+                state.open[node]?.waiting = []
+                state.open[node]?.reader = reader
+            } else {
+                state.open[node] = nil
+            }
+            return waiting
+        }
+        for completion in waiting { completion(outcome) }
+    }
+
+    /// Finds again what a former process knew of a file.
+    private func recover(_ node: NodeID, countingOpen: Bool, _ completion: @escaping Completion<ContentReader>) {
+        let (record, name) = state.withLock { ($0.inodes.record(node), $0.inodes.name(node)) }
+        guard let record, let name, !record.isDirectory else { return completion(.failure(.stale)) }
+        listing(of: record.parent) { [self] result in
+            guard case .success(let listing) = result, let facts = listing[name]?.file,
+                facts.generation == record.generation
+            else { return completion(.failure(result.failure ?? .stale)) }
+            state.withLock { $0.facts[node] = facts }
+            reader(of: node, countingOpen: countingOpen, completion)
+        }
+    }
+}
+
+extension Result {
+    fileprivate var failure: Failure? {
+        if case .failure(let error) = self { return error }
+        return nil
+    }
+}

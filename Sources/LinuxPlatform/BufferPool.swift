@@ -7,10 +7,19 @@ package final class BufferLease: @unchecked Sendable {  // one writer at a time,
     /// The whole buffer. Its contents are undefined until written.
     package let bytes: UnsafeMutableRawBufferPointer
     private let pool: BufferPool?
+    private let owner: AnyObject?
 
     fileprivate init(bytes: UnsafeMutableRawBufferPointer, pool: BufferPool?) {
         self.bytes = bytes
         self.pool = pool
+        owner = nil
+    }
+
+    /// Memory that `owner` frees when it goes, and not before the lease does. Who may write to it is the owner's affair.
+    package init(borrowing bytes: UnsafeMutableRawBufferPointer, from owner: AnyObject) {
+        self.bytes = bytes
+        self.owner = owner
+        pool = nil
     }
 
     /// A buffer outside every pool, freed with its last reference. For tests and for one-off control traffic.
@@ -25,7 +34,7 @@ package final class BufferLease: @unchecked Sendable {  // one writer at a time,
     deinit {
         if let pool {
             pool.takeBack(bytes)
-        } else {
+        } else if owner == nil {
             releasePages(bytes)
         }
     }

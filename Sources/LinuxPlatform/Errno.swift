@@ -29,6 +29,9 @@ package struct Errno: Error, Equatable, Hashable, Sendable, CustomStringConverti
     package static let timedOut = Errno(ETIMEDOUT)
     package static let notSupported = Errno(ENOTSUP)
     package static let notImplemented = Errno(ENOSYS)
+    package static let noData = Errno(ENODATA)
+    package static let range = Errno(ERANGE)
+    package static let nameTooLong = Errno(ENAMETOOLONG)
 
     /// The C library's sentence for the number, for example "No such file or directory".
     package var description: String {

@@ -1,1 +1,224 @@
-// MountService: composition, signals, start and stop order of a mount.
+import BlockCache
+package import FUSEMount
+import Filesystem
+import Glibc
+import LinuxPlatform
+package import Manifests
+package import ObjectStorage
+package import Telemetry
+
+/// What to mount, where, and with what means.
+package struct MountOptions: Sendable {
+    /// For people and for `user.penstock.source`: the URL that was asked for, without secrets.
+    package var source: String
+    package var prefix: ObjectPrefix
+    /// An existing directory.
+    package var mountPoint: String
+    /// Bytes of memory for blocks.
+    package var memory: Int
+    /// How long a listing is believed where there is no manifest.
+    package var listingTimeToLive: Duration
+    /// After this a request to the store has failed.
+    package var fetchTimeout: Duration
+    package var kernel: FUSEMount.Options
+    /// Where the daemon listens, for `user.penstock.socket`.
+    package var socket: String?
+
+    package init(
+        source: String,
+        prefix: ObjectPrefix,
+        mountPoint: String,
+        memory: Int = 256 << 20,
+        listingTimeToLive: Duration = .seconds(60),
+        fetchTimeout: Duration = .seconds(120),
+        kernel: FUSEMount.Options = FUSEMount.Options(),
+        socket: String? = nil
+    ) {
+        self.source = source
+        self.prefix = prefix
+        self.mountPoint = mountPoint
+        self.memory = memory
+        self.listingTimeToLive = listingTimeToLive
+        self.fetchTimeout = fetchTimeout
+        self.kernel = kernel
+        self.socket = socket
+    }
+}
+
+/// Why a mount could not be started.
+package enum MountServiceError: Error, Sendable, CustomStringConvertible {
+    case store(ObjectStoreError)
+    case manifest(ManifestError)
+    case mount(MountError)
+
+    package var description: String {
+        switch self {
+        case .store(let error): error.description
+        case .manifest(let error): error.description
+        case .mount(let error): error.description
+        }
+    }
+}
+
+/// A mount of a prefix of a store, from start to stop.
+///
+/// With a manifest the mount shows exactly that snapshot until it ends, whatever happens to the prefix meanwhile: files
+/// that are replaced are read from where the update keeps them aside. Without one it shows what listings show.
+package final class MountService: Sendable {
+    private enum End {
+        case running([CheckedContinuation<Void, Never>])
+        case ended
+    }
+
+    package let mount: FUSEMount
+    /// Whether the tree comes from a manifest.
+    package let isSnapshot: Bool
+    /// One line that says what is mounted where.
+    package let readyLine: String
+    private let log: Log
+    private let end: Lock<End>
+
+    /// Reads the manifest or the first listing, and mounts.
+    package static func start(
+        _ store: any ObjectStore,
+        _ options: MountOptions,
+        log: Log
+    ) async throws(MountServiceError) -> MountService {
+        // What is wrong with the place is known at once; the store may take its time.
+        let mountPoint: MountPoint
+        do { mountPoint = try MountPoint(options.mountPoint) } catch { throw .mount(error) }
+        let (source, snapshot) = try await directories(store, options, log)
+        do {
+            return try MountService(store, options, mountPoint, source, snapshot, log)
+        } catch {
+            throw .mount(error)
+        }
+    }
+
+    private init(
+        _ store: any ObjectStore,
+        _ options: MountOptions,
+        _ mountPoint: MountPoint,
+        _ source: any DirectorySource,
+        _ snapshot: SnapshotManifest?,
+        _ log: Log
+    ) throws(MountError) {
+        let filesystem: Filesystem
+        do {
+            filesystem = try Filesystem(
+                source: source,
+                opener: StoredContents(store: store, prefix: options.prefix, log: log),
+                cache: BlockCache(budget: options.memory, fetchTimeout: options.fetchTimeout, log: log),
+                options: .init(source: options.source, socket: options.socket)
+            )
+        } catch {
+            throw MountError(.system, "cannot make memory for the inode table: \(error)")
+        }
+        let end = Lock(End.running([]))
+        self.end = end
+        self.log = log
+        isSnapshot = snapshot != nil
+        mount = try FUSEMount(filesystem, at: mountPoint, options.kernel, log: log) { Self.finish(end) }
+        if mount.replacedStaleMount {
+            log.warn("took away the mount of a daemon that died", ["path": LogValue(mountPoint.path)])
+        }
+        let what = snapshot.map { "\($0.files.count) files of \($0.source.repository)@\($0.source.commit.prefix(12))" }
+        readyLine = "ready: \(options.source) at \(mountPoint.path) (\(what ?? "by listing"), read-only)"
+    }
+
+    private static func directories(
+        _ store: any ObjectStore,
+        _ options: MountOptions,
+        _ log: Log
+    ) async throws(MountServiceError) -> (any DirectorySource, SnapshotManifest?) {
+        do {
+            if let manifest = try await manifest(store, options.prefix) {
+                return (try ManifestDirectories(manifest, prefix: options.prefix), manifest)
+            }
+            try await checkListable(store, options)
+        } catch let error as ObjectStoreError {
+            throw .store(error)
+        } catch let error as ManifestError {
+            throw .manifest(error)
+        } catch {
+            throw .store(ObjectStoreError(.internal, "\(error)"))
+        }
+        let listed = ListedDirectories(
+            store: store,
+            prefix: options.prefix,
+            timeToLive: options.listingTimeToLive,
+            log: log
+        )
+        return (listed, nil)
+    }
+
+    private static func manifest(_ store: any ObjectStore, _ prefix: ObjectPrefix) async throws -> SnapshotManifest? {
+        do {
+            let name = try PenstockPaths(prefix).manifest
+            let stored = try await store.contents(name, generation: nil, limit: SnapshotManifest.maximumBytes)
+            return try SnapshotManifest(decoding: stored.bytes)
+        } catch let error as ObjectStoreError where error.code == .notFound {
+            return nil
+        }
+    }
+
+    /// A snapshot is whole or absent: one that is only being published is not shown, and neither is nothing at all.
+    private static func checkListable(_ store: any ObjectStore, _ options: MountOptions) async throws(ObjectStoreError)
+    {
+        if try await exists(PenstockPaths(options.prefix).intent, in: store) {
+            throw ObjectStoreError(
+                .notFound,
+                "\(options.source) is being published and has no manifest yet; wait until 'penstock snapshot' is done"
+            )
+        }
+        let page = try await store.list(ListRequest(prefix: options.prefix.value, delimiter: "/", pageSize: 10))
+        if page.objects.isEmpty, page.prefixes.isEmpty, page.nextPageToken == nil {
+            throw ObjectStoreError(.notFound, "there is nothing at \(options.source)")
+        }
+    }
+
+    private static func exists(_ name: ObjectName, in store: any ObjectStore) async throws(ObjectStoreError) -> Bool {
+        do {
+            _ = try await store.attributes(name, generation: nil)
+            return true
+        } catch {
+            if error.code == .notFound { return false }
+            throw error
+        }
+    }
+
+    private static func finish(_ end: Lock<End>) {
+        let waiting = end.withLock { end -> [CheckedContinuation<Void, Never>] in
+            guard case .running(let waiting) = end else { return [] }
+            end = .ended
+            return waiting
+        }
+        waiting.forEach { $0.resume() }
+    }
+
+    /// Returns when the kernel has let go of the mount: after `stop`, or because somebody unmounted it.
+    package func waitUntilEnded() async {
+        await withCheckedContinuation { continuation in
+            let isOver = end.withLock { end in
+                guard case .running(let waiting) = end else { return true }
+                end = .running(waiting + [continuation])
+                return false
+            }
+            if isOver { continuation.resume() }
+        }
+    }
+
+    /// Unmounts: detached when it is in use, with the requests under way answered first.
+    ///
+    /// Blocks the calling thread for at most about `patience`.
+    package func stop(patience: Duration = .seconds(10)) {
+        if mount.stop(patience: patience) {
+            log.info("unmounted", ["path": LogValue(mount.mountPoint.path)])
+        } else {
+            log.warn(
+                "detached while files were open; their readers fail when this process ends",
+                ["path": LogValue(mount.mountPoint.path)]
+            )
+        }
+    }
+}

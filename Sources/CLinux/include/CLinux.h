@@ -24,3 +24,22 @@ const char *clinux_error_text(int error, char *buffer, size_t length);
 
 // pipe2(2) is a GNU extension that Swift's Glibc module does not declare: both ends closed on exec from the start.
 int clinux_pipe(int ends[2]);
+
+// memfd_create(2) and mremap(2): GNU extensions; the second is variadic. Descriptors are close-on-exec.
+int clinux_memfd_create(const char *name);
+void *clinux_mremap(void *address, size_t old_size, size_t new_size);
+
+// mount(2), umount2(2): behind headers that Swift's Glibc module does not include. They return 0, or -1 with errno.
+int clinux_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *options);
+int clinux_unmount(const char *target, int is_detached);
+unsigned long clinux_mount_flags_read_only(void);  // MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOATIME
+
+// statfs(2), whose struct Swift need not know: 0 when the filesystem at the path answers.
+int clinux_filesystem_answers(const char *path);
+
+// The CMSG macros: receives one descriptor over a socket; -1 with errno when none came.
+int clinux_receive_descriptor(int socket);
+
+// Makes each of the signals write its number, as one byte, to fd; the handler lives for the rest of the process.
+// A C handler, because only async-signal-safe calls are allowed in it.
+int clinux_signals_to_descriptor(int fd, const int *signals, int count);

@@ -1,0 +1,78 @@
+#define _GNU_SOURCE
+#include "CLinux.h"
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+int clinux_memfd_create(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
+
+void *clinux_mremap(void *address, size_t old_size, size_t new_size) {
+    return mremap(address, old_size, new_size, MREMAP_MAYMOVE);
+}
+
+int clinux_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *options) {
+    return mount(source, target, type, flags, options);
+}
+
+int clinux_unmount(const char *target, int is_detached) {
+    return umount2(target, UMOUNT_NOFOLLOW | (is_detached ? MNT_DETACH : 0));
+}
+
+int clinux_filesystem_answers(const char *path) {
+    struct statfs ignored;
+    return statfs(path, &ignored);
+}
+
+unsigned long clinux_mount_flags_read_only(void) { return MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOATIME; }
+
+int clinux_receive_descriptor(int socket) {
+    char byte;
+    struct iovec piece = {.iov_base = &byte, .iov_len = 1};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct msghdr message = {
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    ssize_t count;
+    do {
+        count = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    } while (count < 0 && errno == EINTR);
+    if (count < 0) return -1;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (count == 0 || !header || header->cmsg_type != SCM_RIGHTS) {
+        errno = EPROTO;
+        return -1;
+    }
+    int fd;
+    memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    return fd;
+}
+
+static volatile int signal_descriptor = -1;
+
+static void tell_descriptor(int signal) {
+    int saved = errno;
+    unsigned char byte = (unsigned char)signal;
+    ssize_t ignored = write(signal_descriptor, &byte, 1);
+    (void)ignored;
+    errno = saved;
+}
+
+int clinux_signals_to_descriptor(int fd, const int *signals, int count) {
+    signal_descriptor = fd;
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = tell_descriptor;
+    action.sa_flags = SA_RESTART;
+    sigfillset(&action.sa_mask);
+    for (int index = 0; index < count; index++) {
+        if (sigaction(signals[index], &action, NULL) < 0) return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,51 @@
+import CLinux
+import Glibc
+import LinuxPlatform
+
+/// The connection to the kernel, and the mount at its other end: made by us, so that another process can hold it.
+struct Channel: ~Copyable {
+    /// Of /dev/fuse, with a mount.
+    let descriptor: FileDescriptor
+
+    /// Mounts by mount(2), or by fusermount3 where we may not.
+    init(mountingAt path: String, allowsOthers: Bool) throws(MountError) {
+        let others = allowsOthers ? ",allow_other" : ""
+        let device: FileDescriptor
+        do {
+            device = try FileDescriptor(path: "/dev/fuse", flags: O_RDWR)
+        } catch {
+            throw MountError(.noFUSE, "cannot open /dev/fuse: \(error); the kernel module or the device is missing")
+        }
+        let options =
+            "fd=\(device.rawValue),rootmode=40000,user_id=\(getuid()),group_id=\(getgid()),default_permissions,"
+            + "max_read=\(FUSESession.maximumRead)\(others)"
+        let flags = clinux_mount_flags_read_only()
+        if clinux_mount("penstock", path, MountPoint.filesystemType, flags, options) == 0 {
+            descriptor = device
+            return
+        }
+        let error = Errno.current
+        guard error == .permission else { throw MountError("cannot mount at \(path)", error) }
+        let helped = "ro,nosuid,nodev,noatime,fsname=penstock,subtype=penstock,default_permissions,"
+        descriptor = try FUSERMount.mount(
+            path,
+            options: helped + "max_read=\(FUSESession.maximumRead)\(others)"
+        )
+    }
+}
+
+/// The kernel's read-ahead for a mount.
+enum KernelReadAhead {
+    /// Raises it: it starts at 128 KiB whatever INIT said. Needs root and a writable /sys.
+    ///
+    /// - Parameter kibibytes: what the kernel may read before it is asked for, for one stream.
+    /// - Throws: the `errno` of reading the mount table or of writing.
+    static func set(_ kibibytes: Int, at path: String) throws(Errno) {
+        guard let device = try MountTable.current().top(at: path)?.device else { throw .noEntry }
+        let file = try FileDescriptor(path: "/sys/class/bdi/\(device)/read_ahead_kb", flags: O_WRONLY)
+        let text = Array("\(kibibytes)\n".utf8)
+        let buffer = BufferLease(size: text.count)
+        buffer.bytes.copyBytes(from: text)
+        try file.write(UnsafeRawBufferPointer(buffer.bytes), at: 0)
+    }
+}

@@ -1,0 +1,133 @@
+import CFuse3
+import Filesystem
+import Glibc
+import LinuxPlatform
+import Synchronization
+import Telemetry
+
+/// libfuse's low-level session on a channel of ours, and the threads that feed it.
+///
+/// Each thread reads requests from the kernel into a buffer of its own and lets libfuse call the operations, which answer
+/// at once or park a `FUSEReply`. The kernel orders nothing between them.
+final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-safe; all else here is constant or atomic
+    /// The kernel's largest request for bytes: 256 pages (FUSE_MAX_MAX_PAGES).
+    static let maximumRead = 1 << 20
+    /// max_write and the headers: the kernel refuses to be read with less.
+    private static let bufferSize = maximumRead + 4096
+    static let maximumBackground: UInt32 = 512
+
+    let filesystem: Filesystem
+    let owners: (user: UInt32, group: UInt32)
+    let inFlight = InFlight()
+    private let log: Log
+    private let ended: @Sendable () -> Void
+    private let descriptor: Int32
+    // Set once in init, before any thread runs.
+    private var session: OpaquePointer?
+    private let running = Atomic<Int>(0)
+    private let initialized = Atomic<Bool>(false)
+
+    /// - Parameter ended: called on the last thread's way out: the kernel has let go of the mount.
+    init(
+        _ channel: consuming Channel,
+        filesystem: Filesystem,
+        owners: (user: UInt32, group: UInt32),
+        log: Log,
+        ended: @escaping @Sendable () -> Void
+    ) throws(MountError) {
+        self.filesystem = filesystem
+        self.owners = owners
+        self.log = log
+        self.ended = ended
+        descriptor = channel.descriptor.rawValue
+        var operations = FUSEOperations.table()
+        // Unretained: `session` is destroyed only in deinit, and no callback runs then.
+        let context = Unmanaged.passUnretained(self).toOpaque()
+        var name: [UnsafeMutablePointer<CChar>?] = [strdup("penstock"), nil]
+        defer { free(name[0]) }
+        session = name.withUnsafeMutableBufferPointer { name in
+            var arguments = fuse_args(argc: 1, argv: name.baseAddress, allocated: 0)
+            return fuse_session_new(&arguments, &operations, MemoryLayout<fuse_lowlevel_ops>.size, context)
+        }
+        guard let session else { throw MountError(.system, "libfuse could not make a session") }
+        var io = fuse_custom_io()
+        io.read = { descriptor, buffer, count, _ in Glibc.read(descriptor, buffer, count) }
+        io.writev = { descriptor, vector, count, _ in Glibc.writev(descriptor, vector, count) }
+        let result = fuse_session_custom_io(session, &io, descriptor)
+        guard result == 0 else { throw MountError("libfuse refused the channel", Errno(abs(result))) }
+        // From here on libfuse closes it, in fuse_session_destroy.
+        _ = channel.descriptor.release()
+    }
+
+    deinit {
+        if let session { fuse_session_destroy(session) }
+    }
+
+    /// The session that a request belongs to.
+    static func of(_ request: fuse_req_t) -> FUSESession? {
+        guard let context = fuse_req_userdata(request) else { return nil }
+        return Unmanaged<FUSESession>.fromOpaque(context).takeUnretainedValue()
+    }
+
+    /// Starts the threads.
+    func start(threads: Int) throws(MountError) {
+        running.store(threads, ordering: .relaxed)
+        for number in 1...threads {
+            do {
+                try NamedThread(name: "fuse-\(number)") { self.serve() }.detach()
+            } catch {
+                throw MountError("cannot start a thread", error)
+            }
+        }
+    }
+
+    /// Whether the kernel still has the connection.
+    var isRunning: Bool { running.load(ordering: .acquiring) > 0 }
+
+    private func serve() {
+        let buffer = UnsafeMutableRawPointer.allocate(byteCount: Self.bufferSize, alignment: 4096)
+        defer { buffer.deallocate() }
+        while let count = receive(buffer) {
+            var request = fuse_buf()
+            request.size = count
+            request.mem = buffer
+            request.fd = -1
+            fuse_session_process_buf(session, &request)
+        }
+        if running.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { ended() }
+    }
+
+    /// The next request's size; nil when the mount is gone.
+    private func receive(_ buffer: UnsafeMutableRawPointer) -> Int? {
+        while true {
+            let count = Glibc.read(descriptor, buffer, Self.bufferSize)
+            if count > 0 { return count }
+            let error = Errno.current
+            // ENOENT: the request was interrupted before we had it (fuse_dev_do_read).
+            if count < 0, error == .interrupted || error == .noEntry || error == .wouldBlock { continue }
+            if count < 0, error != Errno(ENODEV) {
+                log.error("reading from /dev/fuse failed", ["error": LogValue(error)])
+            }
+            return nil
+        }
+    }
+
+    /// What we want of the kernel; called by libfuse before it answers INIT.
+    func negotiate(_ connection: inout fuse_conn_info) {
+        connection.max_background = Self.maximumBackground
+        connection.congestion_threshold = Self.maximumBackground * 3 / 4
+        connection.max_readahead = .max
+        // One inode is one content: nothing is ever invalid. Splicing from memory is slower than writev.
+        let unwanted =
+            FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE
+            | FUSE_CAP_WRITEBACK_CACHE
+        let wanted =
+            FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS
+            | FUSE_CAP_READDIRPLUS_AUTO
+        connection.want = (connection.want & ~UInt32(unwanted)) | (connection.capable & UInt32(wanted))
+        initialized.store(true, ordering: .releasing)
+    }
+
+    /// Whether the kernel has said INIT.
+    var isInitialized: Bool { initialized.load(ordering: .acquiring) }
+}

@@ -1,0 +1,203 @@
+import CFuse3
+import Filesystem
+import Glibc
+import LinuxPlatform
+
+// The filesystem's values in the kernel's shapes.
+extension FUSESession {
+    /// How long the kernel may believe names and attributes, in seconds.
+    var timeout: Double { filesystem.source.timeToLive.inSeconds }
+
+    func status(_ attributes: NodeAttributes) -> stat {
+        var status = stat()
+        status.st_ino = UInt(attributes.number)
+        status.st_mode = attributes.isDirectory ? S_IFDIR | 0o555 : S_IFREG | 0o444
+        status.st_nlink = attributes.isDirectory ? 2 : 1
+        status.st_uid = owners.user
+        status.st_gid = owners.group
+        status.st_size = attributes.size
+        status.st_blksize = 1 << 20
+        status.st_blocks = (attributes.size + 511) / 512
+        let seconds = attributes.modified.seconds
+        let time = timespec(
+            tv_sec: Int(seconds),
+            tv_nsec: Int(attributes.modified.nanoseconds - seconds * 1_000_000_000)
+        )
+        status.st_mtim = time
+        status.st_ctim = time
+        status.st_atim = time
+        return status
+    }
+
+    func entry(_ attributes: NodeAttributes) -> fuse_entry_param {
+        var entry = fuse_entry_param()
+        entry.ino = attributes.node.value
+        entry.generation = 0
+        entry.attr = status(attributes)
+        entry.attr_timeout = timeout
+        entry.entry_timeout = timeout
+        return entry
+    }
+
+    /// "There is none", to be remembered as long as what there is.
+    var negativeEntry: fuse_entry_param {
+        var entry = fuse_entry_param()
+        entry.entry_timeout = timeout
+        return entry
+    }
+
+    /// One inode is one content, so what the kernel has of it stays good.
+    var openFile: fuse_file_info {
+        var info = fuse_file_info()
+        info.keep_cache = 1
+        info.noflush = 1
+        return info
+    }
+
+    func openDirectory(_ handle: UInt64) -> fuse_file_info {
+        var info = fuse_file_info()
+        info.fh = handle
+        if filesystem.source.isFixed {
+            info.cache_readdir = 1
+            info.keep_cache = 1
+        }
+        return info
+    }
+
+    var totals: statvfs {
+        let known = filesystem.totals
+        var totals = statvfs()
+        totals.f_bsize = 1 << 20
+        totals.f_frsize = 4096
+        totals.f_blocks = UInt((known.bytes + 4095) / 4096)
+        totals.f_files = UInt(known.files)
+        totals.f_namemax = UInt(EntryName.maximumLength)
+        return totals
+    }
+
+    // MARK: Bytes
+
+    /// Answers at once what is in memory; parks the rest.
+    func read(_ request: fuse_req_t, _ node: NodeID, offset: Int, count: Int) {
+        if filesystem.readNow(node, offset: offset, count: count, { FUSEReply.send(request, $0) }) { return }
+        let id = filesystem.newRead()
+        // The read's number and not an object: an interrupt may come when the read is over and forgotten.
+        let context = UnsafeMutableRawPointer(bitPattern: UInt(id))
+        fuse_req_interrupt_func(
+            request,
+            { request, context in
+                guard let request, let session = FUSESession.of(request) else { return }
+                session.filesystem.cancelRead(UInt64(UInt(bitPattern: context)))
+            },
+            context
+        )
+        let reply = FUSEReply(request, inFlight)
+        if fuse_req_interrupted(request) != 0 { return reply.error(.interrupted) }
+        filesystem.read(id, node, offset: offset, count: count) { result in
+            switch result {
+            case .success(let bytes): reply.bytes(bytes)
+            case .failure(let error): reply.error(error)
+            }
+        }
+    }
+
+    // MARK: Extended attributes
+
+    /// With a size of 0 the length is asked for; a smaller buffer than needed is ERANGE (getxattr(2)).
+    func extendedAttribute(_ request: fuse_req_t, _ node: NodeID, _ name: String?, _ size: Int) {
+        do throws(FilesystemError) {
+            let all = try filesystem.extendedAttributes(node)
+            guard let value = all.first(where: { $0.name == name })?.value else { throw .noAttribute }
+            answer(request, Array(value.utf8), size)
+        } catch {
+            fuse_reply_err(request, Errno(error).code)
+        }
+    }
+
+    func listExtendedAttributes(_ request: fuse_req_t, _ node: NodeID, _ size: Int) {
+        do throws(FilesystemError) {
+            answer(request, try filesystem.extendedAttributes(node).flatMap { Array($0.name.utf8) + [0] }, size)
+        } catch {
+            fuse_reply_err(request, Errno(error).code)
+        }
+    }
+
+    private func answer(_ request: fuse_req_t, _ bytes: [UInt8], _ size: Int) {
+        if size == 0 {
+            fuse_reply_xattr(request, bytes.count)
+        } else if size < bytes.count {
+            fuse_reply_err(request, ERANGE)
+        } else {
+            bytes.withUnsafeBytes { bytes in
+                _ = fuse_reply_buf(request, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
+            }
+        }
+    }
+}
+
+/// Fills one answer to READDIR or READDIRPLUS.
+///
+/// Offset 0 is before `.`, 1 before `..`, and 2 + n before the listing's entry n.
+struct DirectoryPage {
+    let session: FUSESession
+    let node: NodeID
+    let withAttributes: Bool
+
+    func send(_ listing: DirectoryListing, from offset: Int, size: Int, _ reply: FUSEReply) {
+        let capacity = min(max(size, 0), FUSESession.maximumRead)
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: max(capacity, 1), alignment: 8)
+        defer { buffer.deallocate() }
+        var used = 0
+        var next = offset
+        while next < listing.entries.count + 2 {
+            let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[used..<capacity])
+            let count = next < 2 ? addDot(next, to: rest) : add(listing.entries[next - 2], after: next, to: rest)
+            guard let count else { break }
+            used += count
+            next += 1
+        }
+        reply.buffer(UnsafeRawBufferPointer(rebasing: buffer[..<used]))
+    }
+
+    /// The kernel does not count `.` and `..` as looked up.
+    private func addDot(_ which: Int, to buffer: UnsafeMutableRawBufferPointer) -> Int? {
+        var entry = fuse_entry_param()
+        let own = (try? session.filesystem.attributes(node))?.number ?? 1
+        entry.attr.st_ino = UInt(which == 0 ? own : session.filesystem.parentNumber(of: node))
+        entry.attr.st_mode = S_IFDIR
+        return put(which == 0 ? "." : "..", &entry, offset: which + 1, to: buffer)
+    }
+
+    private func add(
+        _ line: DirectoryEntry,
+        after index: Int,
+        to buffer: UnsafeMutableRawBufferPointer
+    ) -> Int? {
+        var entry = fuse_entry_param()
+        if withAttributes {
+            // Only what fits is told to the kernel, and so counted.
+            let needed = fuse_add_direntry_plus(nil, nil, 0, line.name.value, nil, 0)
+            guard needed <= buffer.count, case .success(let attributes) = session.filesystem.remember(line, in: node)
+            else { return nil }
+            entry = session.entry(attributes)
+        } else {
+            entry.attr.st_ino = UInt(session.filesystem.number(of: line, in: node))
+            entry.attr.st_mode = line.isDirectory ? S_IFDIR : S_IFREG
+        }
+        return put(line.name.value, &entry, offset: index + 1, to: buffer)
+    }
+
+    private func put(
+        _ name: String,
+        _ entry: inout fuse_entry_param,
+        offset: Int,
+        to buffer: UnsafeMutableRawBufferPointer
+    ) -> Int? {
+        let base = buffer.baseAddress?.assumingMemoryBound(to: CChar.self)
+        let count =
+            withAttributes
+            ? fuse_add_direntry_plus(nil, base, buffer.count, name, &entry, off_t(offset))
+            : fuse_add_direntry(nil, base, buffer.count, name, &entry.attr, off_t(offset))
+        return count <= buffer.count ? count : nil
+    }
+}

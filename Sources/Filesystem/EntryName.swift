@@ -1,0 +1,41 @@
+/// One name in a directory: 1 to 255 bytes of UTF-8, no `/`, no NUL, not `.` or `..`. Names are bytes: the NFC and NFD
+/// spellings of a word are two names, which Swift's own comparison of strings would call equal.
+package struct EntryName: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package static let maximumLength = 255
+    package let value: String
+
+    /// Nil when it cannot be a name.
+    package init?(_ value: String) {
+        let bytes = value.utf8
+        guard (1...Self.maximumLength).contains(bytes.count), !bytes.contains(0x2F), !bytes.contains(0),
+            !bytes.elementsEqual(".".utf8), !bytes.elementsEqual("..".utf8)
+        else { return nil }
+        self.value = value
+    }
+
+    package static func == (left: Self, right: Self) -> Bool { left.value.utf8.elementsEqual(right.value.utf8) }
+
+    package static func < (left: Self, right: Self) -> Bool {
+        left.value.utf8.lexicographicallyPrecedes(right.value.utf8)
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        var value = value
+        value.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+    }
+
+    package var description: String { value }
+}
+
+/// A text that is compared by its bytes, for dictionaries: see `EntryName`.
+struct BytePath: Hashable, Sendable {
+    let value: String
+    init(_ value: String) { self.value = value }
+
+    static func == (left: Self, right: Self) -> Bool { left.value.utf8.elementsEqual(right.value.utf8) }
+
+    func hash(into hasher: inout Hasher) {
+        var value = value
+        value.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+    }
+}

@@ -1,0 +1,85 @@
+import Checksums
+import LinuxPlatform
+import ObjectStorage
+
+// Directories, extended attributes and totals.
+extension Filesystem {
+    // MARK: Directories
+
+    /// Opens a directory: whoever reads it through this handle sees it as it is now.
+    package func openDirectory(_ node: NodeID, _ completion: @escaping Completion<UInt64>) {
+        listing(of: node) { [self] result in
+            completion(
+                result.map { listing in
+                    state.withLock { state in
+                        state.lastDirectory += 1
+                        state.directories[state.lastDirectory] = listing
+                        return state.lastDirectory
+                    }
+                }
+            )
+        }
+    }
+
+    /// What an open directory holds. A handle of a former process sees the directory as it is now.
+    package func directory(
+        _ handle: UInt64,
+        _ node: NodeID,
+        _ completion: @escaping Completion<DirectoryListing>
+    ) {
+        if let listing = state.withLock({ $0.directories[handle] }) { return completion(.success(listing)) }
+        listing(of: node, completion)
+    }
+
+    package func releaseDirectory(_ handle: UInt64) {
+        let listing = state.withLock { $0.directories.removeValue(forKey: handle) }
+        withExtendedLifetime(listing) {}
+    }
+
+    /// st_ino of a directory's line, whether or not the kernel knows its inode.
+    package func number(of entry: DirectoryEntry, in parent: NodeID) -> UInt64 {
+        let parent = state.withLock { $0.inodes.record(parent)?.number ?? 1 }
+        return InodeTable.number(of: entry.name, entry, in: parent)
+    }
+
+    /// st_ino of `..`.
+    package func parentNumber(of node: NodeID) -> UInt64 {
+        state.withLock { state in
+            state.inodes.record(node).flatMap { state.inodes.record($0.parent)?.number } ?? 1
+        }
+    }
+
+    // MARK: Extended attributes
+
+    /// The inode's extended attributes, in the order of `getfattr -d`.
+    package func extendedAttributes(_ node: NodeID) throws(FilesystemError) -> [(name: String, value: String)] {
+        let (record, facts) = state.withLock { ($0.inodes.record(node), $0.facts[node]) }
+        guard let record else { throw .stale }
+        var values: [(String, String?)] = []
+        if !record.isDirectory {
+            values = [
+                ("generation", "\(record.generation)"),
+                ("crc32c", facts?.crc32c?.description),
+                ("sha256", facts?.sha256),
+                ("commit", facts?.commit),
+                ("object", facts?.object.value),
+            ]
+        }
+        values += [("source", options.source), ("socket", options.socket)]
+        return values.compactMap { name, value in value.map { (name: "user.penstock." + name, value: $0) } }
+            .sorted { $0.name < $1.name }
+    }
+
+    // MARK: Totals
+
+    /// Numbers for statfs(2): a full filesystem of what the source holds.
+    package struct Totals: Hashable, Sendable {
+        package var files: Int
+        package var bytes: Int
+    }
+
+    package var totals: Totals {
+        let known = source.totals
+        return Totals(files: max(known.files, inodeCount), bytes: known.bytes)
+    }
+}

@@ -1,1 +1,0 @@
-// ReadAhead: cursors to block requests.

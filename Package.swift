@@ -121,6 +121,11 @@ let package = Package(
         // One test target per library; system tests drive the release binaries.
         tests("LinuxPlatform"),
         tests("Telemetry"),
+        .testTarget(
+            name: "TestSupportTests",
+            dependencies: ["TestSupport", "ObjectStorage", "Checksums", "LinuxPlatform"],
+            swiftSettings: strict
+        ),
         tests("Checksums"),
         tests("Configuration"),
         tests("ObjectStorage", ["Checksums"]),

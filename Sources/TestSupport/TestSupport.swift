@@ -1,1 +1,0 @@
-// TestSupport: manual clock, seeded random, failing and slow stores, temporary directories.

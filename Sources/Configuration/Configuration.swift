@@ -1,1 +1,0 @@
-// Configuration: flags, environment and YAML to validated values, each with its origin.

@@ -1,0 +1,50 @@
+/// Everything that can be set, in the order of docs/CONFIGURATION.md.
+package enum PenstockSettings {
+    package static let memory = Setting(
+        "memory",
+        .size((32 << 20)...(1 << 40)),
+        default: ByteSize(bytes: 512 << 20),
+        help: "Memory for buffers; the process stays below this and 48 MiB more."
+    )
+    package static let maximumWorkers = Setting(
+        "max-workers",
+        .number(1...1024),
+        default: 8,
+        help: "Files on their way at once."
+    )
+    package static let keepReplaced = Setting(
+        "keep-replaced",
+        .time(),
+        default: TimeSpan(seconds: 86_400),
+        help: "How long mounts of a replaced version can still read it."
+    )
+    package static let anonymous = Setting(
+        "anonymous",
+        .boolean,
+        default: false,
+        help: "Use no credentials: public buckets."
+    )
+    package static let accessTokenFile = Setting(
+        "access-token-file",
+        .text,
+        default: nil,
+        help: "A file that holds an OAuth access token; read again when it changes."
+    )
+    package static let billingProject = Setting(
+        "billing-project",
+        .text,
+        default: nil,
+        help: "The project that pays for requests to a requester-pays bucket."
+    )
+    package static let endpoint = Setting(
+        "endpoint",
+        .text,
+        default: nil,
+        help: "Another Cloud Storage endpoint than https://storage.googleapis.com."
+    )
+
+    package static let registry = SettingRegistry([
+        AnySetting(memory), AnySetting(maximumWorkers), AnySetting(keepReplaced), AnySetting(anonymous),
+        AnySetting(accessTokenFile), AnySetting(billingProject), AnySetting(endpoint),
+    ])
+}

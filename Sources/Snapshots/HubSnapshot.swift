@@ -40,7 +40,10 @@ package final class HubSnapshot: SnapshotSource {
             }
             let chosen = all.filter { filter.admits($0.path.value) }
             if chosen.isEmpty {
-                throw HubError(.invalidName, "none of the \(all.count) files of \(repository) is left after the filters")
+                throw HubError(
+                    .invalidName,
+                    "none of the \(all.count) files of \(repository) is left after the filters"
+                )
             }
             let filters = SnapshotManifest.Filters(include: include, exclude: exclude)
             return try HubSnapshot(client, commit, chosen, filters, layout)

@@ -79,7 +79,8 @@ package struct SnapshotPlan: Sendable {
         conflicts += Self.collisions(wanted, listing)
         for file in files { gather(file.hash.transfer, listing) }
         isComplete =
-            previous?.source == origin && previous?.filters == filters && (keepsOthers || previous?.files.count == files.count)
+            previous?.source == origin && previous?.filters == filters
+            && (keepsOthers || previous?.files.count == files.count)
             && entries.allSatisfy { if case .keep = $0.step { true } else { false } }
     }
 

@@ -1,6 +1,7 @@
 import HTTPEngine
 import LinuxPlatform
 import ObjectStorage
+import TestSupport
 import Testing
 
 @testable import HuggingFaceHub
@@ -391,7 +392,7 @@ import Testing
     @Test func readsEveryFileWholeOverAnUnreliableServer() async throws {
         // Property: whatever the faults, a read ends with the right bytes or with an error, and the tap sees each once.
         for seed in UInt64(1)...150 {
-            var random = TestRandom(seed: seed)
+            var random = SeededRandom(seed: seed)
             let faults = (0..<64).map { _ in random.below(6) }
             let content = pattern(1 + random.below(4000))
             let file = try lfsFile(content)

@@ -2,6 +2,7 @@ import Checksums
 import HTTPEngine
 import LinuxPlatform
 import ObjectStorage
+import TestSupport
 import Testing
 
 @testable import HuggingFaceHub
@@ -100,7 +101,7 @@ private func list(_ entries: [String]) -> String { "[" + entries.joined(separato
     }
 
     @Test func survivesRandomBytes() {
-        var random = TestRandom(seed: 20_241)
+        var random = SeededRandom(seed: 20_241)
         for _ in 0..<2000 {
             var bytes = Array(genuine.utf8)
             for _ in 0..<random.below(8) { bytes[random.below(bytes.count)] = UInt8(random.below(256)) }

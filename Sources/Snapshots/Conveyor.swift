@@ -29,6 +29,12 @@ package struct ConveyanceReport: Sendable {
     package var outcome: Outcome
     package var plan: PlanSummary
     package var manifest: SnapshotManifest
+
+    package init(outcome: Outcome, plan: PlanSummary, manifest: SnapshotManifest) {
+        self.outcome = outcome
+        self.plan = plan
+        self.manifest = manifest
+    }
 }
 
 /// Conveys snapshots into one prefix.
@@ -69,8 +75,9 @@ package struct Conveyor: Sendable {
         }
         var followed = false
         while true {
-            let (plan, standing) = try await look(source)
-            if plan.isComplete, let manifest = standing?.manifest {
+            let (plan, standing, isTidy) = try await look(source)
+            // What an interrupted run left is cleaned up, unless somebody is at it.
+            if plan.isComplete, isTidy || followed, let manifest = standing?.manifest {
                 let outcome: ConveyanceReport.Outcome = followed ? .adopted : .unchanged
                 return ConveyanceReport(outcome: outcome, plan: PlanSummary(plan), manifest: manifest)
             }
@@ -164,9 +171,9 @@ extension Conveyor {
     /// The manifest that stands, nil inside when it cannot be read and is to be replaced all the same.
     private typealias Standing = (generation: Generation, manifest: SnapshotManifest?)
 
-    private func look(_ source: any SnapshotSource) async throws(SnapshotError) -> (
-        plan: SnapshotPlan, standing: Standing?
-    ) {
+    private func look(
+        _ source: any SnapshotSource
+    ) async throws(SnapshotError) -> (plan: SnapshotPlan, standing: Standing?, isTidy: Bool) {
         let listing: DestinationListing
         do throws(ObjectStoreError) {
             listing = try await DestinationListing(store, paths)
@@ -184,7 +191,8 @@ extension Conveyor {
             keepsOthers: source.layout == .hub,
             distrusted: options.distrusted
         )
-        return (plan, standing)
+        let isTidy = listing.intent == nil && listing.lease == nil && listing.temporaries.isEmpty
+        return (plan, standing, isTidy)
     }
 
     private func standingManifest(_ listing: DestinationListing) async throws(SnapshotError) -> Standing? {
@@ -220,24 +228,28 @@ extension Conveyor {
                 _ = try await publisher.finish(intent, recordedAs: object.generation)
             }
         }
-        let (plan, standing) = try await look(source)
+        let (plan, standing, _) = try await look(source)
         try refuse(plan)
         let summary = PlanSummary(plan)
         observer(.planned(summary))
         if plan.isComplete, let manifest = standing?.manifest {
+            try await collectGarbage(publisher)
             return ConveyanceReport(outcome: .unchanged, plan: summary, manifest: manifest)
         }
         let outcomes = try await stageAll(plan, keeper, source)
         let intent = try intent(plan, outcomes, keeper, source, standing)
         observer(.publishing(files: intent.publish.count))
         let manifest = try await publishing { () async throws(PublicationError) in
-            let manifest = try await publisher.publish(intent)
-            let collector = GarbageCollector(store, paths, keepReplaced: options.keepReplaced)
-            _ = try await collector.collect(publisher)
-            return manifest
+            try await publisher.publish(intent)
         }
+        try await collectGarbage(publisher)
         observer(.published)
         return ConveyanceReport(outcome: .conveyed, plan: summary, manifest: manifest)
+    }
+
+    private func collectGarbage(_ publisher: Publisher) async throws(SnapshotError) {
+        let collector = GarbageCollector(store, paths, keepReplaced: options.keepReplaced)
+        _ = try await publishing { () async throws(PublicationError) in try await collector.collect(publisher) }
     }
 
     private func publishing<Value>(

@@ -20,6 +20,7 @@ package final class HubSnapshot: SnapshotSource {
     /// - Parameters:
     ///   - include: patterns of which a path must match one, when there are any.
     ///   - exclude: patterns of which a path may match none.
+    ///   - recorded: how the manifest names the revision, when that is not how it is asked for.
     /// - Throws: `notFound` for what is missing or gated, `usage` when a pattern makes no sense or nothing matches.
     package static func resolve(
         _ client: HubClient,
@@ -27,7 +28,8 @@ package final class HubSnapshot: SnapshotSource {
         _ revision: Revision,
         include: [String],
         exclude: [String],
-        layout: SnapshotManifest.Layout
+        layout: SnapshotManifest.Layout,
+        recordedAs recorded: Revision? = nil
     ) async throws(SnapshotError) -> HubSnapshot {
         do throws(HubError) {
             let filter = try FileFilter(include: include, exclude: exclude)
@@ -46,7 +48,7 @@ package final class HubSnapshot: SnapshotSource {
                 )
             }
             let filters = SnapshotManifest.Filters(include: include, exclude: exclude)
-            return try HubSnapshot(client, commit, chosen, filters, layout)
+            return try HubSnapshot(client, commit, recorded ?? revision, chosen, filters, layout)
         } catch {
             throw SnapshotError(error)
         }
@@ -55,6 +57,7 @@ package final class HubSnapshot: SnapshotSource {
     private init(
         _ client: HubClient,
         _ commit: HubCommit,
+        _ revision: Revision,
         _ chosen: [HubFile],
         _ filters: SnapshotManifest.Filters,
         _ layout: SnapshotManifest.Layout
@@ -67,7 +70,7 @@ package final class HubSnapshot: SnapshotSource {
             endpoint: client.configuration.endpoint,
             repository: commit.repository.id,
             type: commit.repository.kind.manifestType,
-            revision: commit.revision.name,
+            revision: revision.name,
             commit: commit.sha.hex
         )
         var files: [SourceFile] = []
@@ -79,8 +82,8 @@ package final class HubSnapshot: SnapshotSource {
                 hubFiles[path] = file
                 files.append(SourceFile(path: path, size: file.size, hash: ContentHash(file.hash)))
             }
-            if layout == .hub, commit.revision.name != commit.sha.hex {
-                let path = try SafePath("refs/\(commit.revision.name)")
+            if layout == .hub, revision.name != commit.sha.hex {
+                let path = try SafePath("refs/\(revision.name)")
                 let content = Array(commit.sha.hex.utf8)
                 generated[path] = content
                 let hash = ContentHash.sha256(SHA256Digest.of(content))

@@ -177,6 +177,14 @@ package struct PlanSummary: Hashable, Sendable {
     package var replacedFiles = 0
     package var droppedFiles = 0
 
+    /// Everything stands already.
+    package init(keeping manifest: SnapshotManifest) {
+        files = manifest.files.count
+        bytes = manifest.totalSize
+        keptFiles = files
+        keptBytes = bytes
+    }
+
     package init(_ plan: SnapshotPlan) {
         var counted = Set<TransferID>()
         for entry in plan.entries {

@@ -1,0 +1,105 @@
+import ArgumentParser
+import LinuxPlatform
+import Manifests
+import ObjectStorage
+import Publication
+import Snapshots
+
+struct CollectCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "gc",
+        abstract: "Remove what interrupted runs and replaced snapshots left below a place.",
+        discussion: """
+            Parts, hash states and staged files of runs that are over; replaced versions that were kept long enough; CRC
+            tables of contents that are gone. Never a file that a manifest names, and nothing where a run is at work.
+            """
+    )
+
+    @Argument(help: "gs://bucket[/prefix] or file:///directory")
+    var destination: Destination
+
+    @Flag(help: "Say what would be removed, and remove nothing.")
+    var dryRun = false
+
+    @Option(help: ArgumentHelp("Keep replaced versions this long: 90s, 15m, 24h, 7d.", valueName: "time"))
+    var keepReplaced = TimeLength.day
+
+    @OptionGroup var store: StoreOptions
+
+    func run() async throws {
+        try await reporting { () async throws(CommandFailure) in
+            let objects = try await Services().store(destination, store)
+            let all: [ObjectAttributes]
+            do throws(ObjectStoreError) {
+                all = try await objects.listAll(prefix: destination.prefix.value)
+            } catch {
+                throw CommandFailure(error, while: "listing \(destination)")
+            }
+            var busy = 0
+            for prefix in FoundSnapshot.prefixes(all) {
+                if try await collect(objects, PenstockPaths(prefix)) == false { busy += 1 }
+            }
+            if busy > 0 { throw CommandFailure(6, "\(busy) places are being worked on; run gc again later") }
+        }
+    }
+
+    /// - Returns: false when another process works there.
+    private func collect(_ objects: any ObjectStore, _ paths: PenstockPaths) async throws(CommandFailure) -> Bool {
+        let keep = keepReplaced.duration
+        let collector = GarbageCollector(objects, paths, keepReplaced: keep)
+        do throws(PublicationError) {
+            if dryRun {
+                show(try await collector.find(), paths, objects)
+                return true
+            }
+            let lease = try Self.lease()
+            guard
+                case .held(let keeper) = try await LeaseKeeper.acquire(
+                    objects,
+                    paths,
+                    lease,
+                    time: SystemTime(),
+                    onLost: {}
+                )
+            else {
+                standardError("penstock: \(objects.label)/\(paths.prefix) is being worked on; left alone\n")
+                return false
+            }
+            let removed: [ObjectAttributes]
+            do throws(PublicationError) {
+                removed = try await collector.collect(Publisher(objects, paths, keeper))
+            } catch {
+                await keeper.release()
+                throw error
+            }
+            await keeper.release()
+            show(removed, paths, objects)
+            return true
+        } catch {
+            throw CommandFailure(error)
+        }
+    }
+
+    private static func lease() throws(PublicationError) -> Lease {
+        do throws(ManifestError) {
+            return try Lease(
+                owner: .random(),
+                host: String(Host.name.prefix(200)),
+                processID: Host.processID,
+                purpose: "gc",
+                acquired: SystemTime().timeOfDay(),
+                seconds: 60
+            )
+        } catch {
+            throw PublicationError(.record, "\(error)")
+        }
+    }
+
+    private func show(_ garbage: [ObjectAttributes], _ paths: PenstockPaths, _ objects: any ObjectStore) {
+        let bytes = garbage.reduce(0) { $0 + $1.size }
+        let verb = dryRun ? "would remove" : "removed"
+        standardOutput("\(objects.label)/\(paths.prefix)  \(verb) \(garbage.count) objects, ")
+        standardOutput("\(HumanReadable.bytes(bytes))\n")
+        if dryRun { for object in garbage { standardOutput("  \(object.name)  \(object.size)\n") } }
+    }
+}

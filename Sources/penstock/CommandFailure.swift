@@ -1,0 +1,62 @@
+import ArgumentParser
+import Glibc
+import ObjectStorage
+import Publication
+import Snapshots
+
+/// What ends a command: a sentence for standard error, and the exit code that Jobs go by.
+struct CommandFailure: Error {
+    var code: Int32
+    var message: String
+
+    init(_ code: Int32, _ message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    init(_ error: SnapshotError) {
+        let code: Int32 =
+            switch error.code {
+            case .usage: 2
+            case .integrity: 3
+            case .notFound: 4
+            case .credentials: 5
+            case .conflict: 2
+            case .retryable: error.isResumable ? 7 : 6
+            case .interrupted: 130
+            case .internal: 1
+            }
+        self.init(code, error.message)
+    }
+
+    init(_ error: ObjectStoreError, while doing: String) { self.init(SnapshotError(error, while: doing)) }
+    init(_ error: PublicationError) { self.init(SnapshotError(error)) }
+}
+
+extension ParsableCommand {
+    /// Runs a command's work; a failure becomes its message on standard error and its exit code.
+    func reporting(_ work: () async throws(CommandFailure) -> Void) async throws {
+        do throws(CommandFailure) {
+            try await work()
+        } catch {
+            standardError("penstock: \(error.message)\n")
+            throw ExitCode(error.code)
+        }
+    }
+}
+
+/// Writes to standard error, past every buffer.
+func standardError(_ text: String) { write(STDERR_FILENO, text) }
+/// Writes to standard output, past every buffer.
+func standardOutput(_ text: String) { write(STDOUT_FILENO, text) }
+
+private func write(_ descriptor: Int32, _ text: String) {
+    var rest = Array(text.utf8)[...]
+    while !rest.isEmpty {
+        let count = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+        if count < 0, errno == EINTR { continue }
+        // Nobody reads any more: there is nobody to tell.
+        guard count > 0 else { return }
+        rest = rest.dropFirst(count)
+    }
+}

@@ -1,0 +1,121 @@
+import Glibc
+import GoogleCloudStorage
+import GoogleCredentials
+import HTTPEngine
+import HuggingFaceHub
+import LinuxPlatform
+import ObjectStorage
+import Snapshots
+
+/// What the one-shot commands are made of, from the environment and the flags they share.
+struct Services {
+    let environment: [String: String]
+    let engine: HTTPEngine
+
+    /// - Parameter connections: to one host at once.
+    init(connections: Int = 64) throws(CommandFailure) {
+        environment = Self.variables()
+        var configuration = EngineConfiguration()
+        configuration.userAgent = "penstock/\(Version.text)"
+        configuration.maximumConnectionsPerHost = connections
+        // Many small buffers: with a memory bound they count, and larger ones were not measurably faster.
+        configuration.receiveBufferBytes = 256 << 10
+        configuration.uploadBufferBytes = 256 << 10
+        do throws(Errno) {
+            engine = try HTTPEngine(configuration)
+        } catch {
+            throw CommandFailure(1, "cannot start the network threads: \(error)")
+        }
+    }
+
+    func store(_ destination: Destination, _ options: StoreOptions) async throws(CommandFailure) -> any ObjectStore {
+        switch destination.kind {
+        case .directory:
+            throw CommandFailure(2, "\(destination): directories are not supported yet")
+        case .bucket(let name, _):
+            return try await bucket(name, options)
+        }
+    }
+
+    private func bucket(_ name: String, _ options: StoreOptions) async throws(CommandFailure) -> any ObjectStore {
+        do throws(ObjectStoreError) {
+            let endpoint = try endpoint(options)
+            let credentials = try await credentials(options, isEmulator: endpoint.isEmulator)
+            return try GoogleCloudStorage(
+                bucket: name,
+                endpoint: endpoint,
+                credentials: credentials,
+                transport: engine,
+                options: StorageOptions(
+                    userProject: options.billingProject,
+                    userAgent: "penstock/\(Version.text)",
+                    replacesSessionAuthority: endpoint.isEmulator
+                )
+            )
+        } catch {
+            throw CommandFailure(error, while: "opening gs://\(name)")
+        }
+    }
+
+    private func endpoint(_ options: StoreOptions) throws(ObjectStoreError) -> StorageEndpoint {
+        if let emulator = try StorageEndpoint.emulator(environment: environment) { return emulator }
+        return try StorageEndpoint(url: options.endpoint ?? StorageEndpoint.google)
+    }
+
+    private func credentials(
+        _ options: StoreOptions,
+        isEmulator: Bool
+    ) async throws(ObjectStoreError) -> GoogleCredentials {
+        let search = CredentialOptions(
+            isAnonymous: options.anonymous || isEmulator && options.accessTokenFile == nil,
+            tokenFile: options.accessTokenFile,
+            environment: environment
+        )
+        do throws(CredentialError) {
+            return try await GoogleCredentials.find(search, transport: engine)
+        } catch {
+            throw ObjectStoreError(.unauthenticated, error.message)
+        }
+    }
+
+    func hub(
+        token: String?,
+        workers: Int,
+        observer: HubObserver
+    ) throws(CommandFailure) -> HubClient {
+        do throws(HubError) {
+            var configuration = try HubConfiguration.fromEnvironment(
+                environment,
+                explicitToken: token,
+                version: Version.text,
+                readFile: Self.smallFile
+            )
+            configuration.workers = workers
+            return try HubClient(configuration: configuration, transport: engine, observer: observer)
+        } catch {
+            throw CommandFailure(SnapshotError(error))
+        }
+    }
+
+    private static func variables() -> [String: String] {
+        var all: [String: String] = [:]
+        var next = environ
+        while let entry = next.pointee {
+            let text = String(cString: entry)
+            if let equals = text.firstIndex(of: "=") {
+                all[String(text[..<equals])] = String(text[text.index(after: equals)...])
+            }
+            next += 1
+        }
+        return all
+    }
+
+    /// A file of at most 64 KiB, such as a token's; nil when it cannot be read.
+    private static func smallFile(_ path: String) -> String? {
+        guard let file = try? FileDescriptor(path: path, flags: O_RDONLY), let size = try? file.size(), size <= 65_536
+        else { return nil }
+        var bytes = [UInt8](repeating: 0, count: size)
+        let count = try? bytes.withUnsafeMutableBytes { buffer throws(Errno) in try file.read(into: buffer, at: 0) }
+        return count.map { String(decoding: bytes.prefix($0), as: UTF8.self) }
+    }
+}

@@ -104,24 +104,28 @@ final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest 
         for transfer in mail.started { start(transfer) }
         for id in mail.cancelled {
             guard let transfer = active[id]?.transfer else { continue }
-            end(id, .failure(transfer.failure(.cancelled, "cancelled")))
+            abort(id, transfer.failure(.cancelled, "cancelled"))
         }
         return !mail.isClosing
     }
 
     private func start(_ transfer: Transfer) {
-        guard let easy = idle.popLast() ?? CurlEasy() else {
-            return report(transfer, .failure(transfer.failure(.connect, "libcurl is out of memory")))
-        }
-        guard easy.prepare(transfer, configuration, share: share),
-            curl_multi_add_handle(multi, easy.handle) == CURLM_OK
-        else {
-            easy.clear()
-            idle.append(easy)
+        if let failure = transfer.expired(at: time.now(), sent: 0) { return report(transfer, .failure(failure)) }
+        guard let easy = preparedHandle(for: transfer) else {
             return report(transfer, .failure(transfer.failure(.invalidRequest, "libcurl refuses the request")))
+        }
+        guard curl_multi_add_handle(multi, easy.handle) == CURLM_OK else {
+            easy.clear()
+            return report(transfer, .failure(transfer.failure(.connect, "libcurl takes no more requests")))
         }
         active[transfer.id] = easy
         alarm.lower(to: transfer.clock.due)
+    }
+
+    private func preparedHandle(for transfer: Transfer) -> CurlEasy? {
+        if let used = idle.popLast(), used.prepare(transfer, configuration, share: share) { return used }
+        guard let fresh = CurlEasy(), fresh.prepare(transfer, configuration, share: share) else { return nil }
+        return fresh
     }
 
     private func finishDone() {
@@ -151,16 +155,25 @@ final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest 
                 expired.append((id, failure))
             }
         }
-        for (id, failure) in expired { end(id, .failure(failure)) }
+        for (id, failure) in expired { abort(id, failure) }
     }
 
-    /// Takes the transfer out of libcurl, then tells its owner: the buffer is the owner's again.
+    /// Takes the finished transfer out of libcurl, then tells its owner: the buffer is the owner's again.
     private func end(_ id: UInt64, _ result: Result<HTTPDownloadResult, HTTPFailure>) {
         guard let easy = active.removeValue(forKey: id), let transfer = easy.transfer else { return }
         curl_multi_remove_handle(multi, easy.handle)
         easy.clear()
         idle.append(easy)
         report(transfer, result)
+    }
+
+    /// The same in the middle of the transfer. The handle is not used again: it keeps a buffer, and libcurl 7.88 refuses
+    /// to set the size of one that is there (CURLOPT_BUFFERSIZE fails with 43).
+    private func abort(_ id: UInt64, _ failure: HTTPFailure) {
+        guard let easy = active.removeValue(forKey: id), let transfer = easy.transfer else { return }
+        curl_multi_remove_handle(multi, easy.handle)
+        easy.clear()
+        report(transfer, .failure(failure))
     }
 
     private func report(_ transfer: Transfer, _ result: Result<HTTPDownloadResult, HTTPFailure>) {
@@ -178,7 +191,7 @@ final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest 
     private func closeDown() {
         for (id, easy) in active {
             guard let transfer = easy.transfer else { continue }
-            end(id, .failure(transfer.failure(.engineClosed, "the engine was shut down")))
+            abort(id, transfer.failure(.engineClosed, "the engine was shut down"))
         }
         mailbox.withLock { $0.isClosed = true }
         // A waker is between two instructions and one write(2) to a non-blocking descriptor.

@@ -47,6 +47,10 @@ package final class HTTPEngine: HTTPTransport {
 
     /// Sends a request and collects the reply; see `HTTPTransport`. Cancelling the task ends it with `cancelled`.
     package func send(_ request: HTTPRequest, limit: Int) async throws(HTTPFailure) -> HTTPResponse {
+        if Task.isCancelled {
+            let subject = "\(request.method) \(HTTPRequest.loggable(url: request.url))"
+            throw HTTPFailure(.cancelled, "\(subject): cancelled before it began")
+        }
         let loop = leastLoaded()
         let id = newID()
         let result: Result<HTTPDownloadResult, HTTPFailure> = await withTaskCancellationHandler {

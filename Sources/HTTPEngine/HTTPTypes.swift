@@ -102,7 +102,7 @@ package struct HTTPRequest: Sendable {
         let hostStart = bytes[start..<authorityEnd].lastIndex(of: UInt8(ascii: "@")).map { $0 + 1 } ?? start
         // "user:pa?ss@host" has, by the rules, the host "user" and a query.
         let isCut = authorityEnd == end && bytes[end...].contains(UInt8(ascii: "@"))
-        let isPlain = !isCut && bytes[hostStart..<authorityEnd].allSatisfy(isHostByte)
+        let isPlain = !isCut && isHostAndPort(bytes[hostStart..<authorityEnd])
         let host = isPlain ? bytes[hostStart..<authorityEnd] : ArraySlice("(host)".utf8)
         // What cannot stand in a URL does not stand in a log either: no line breaks, no escape sequences.
         let shown = (bytes[..<start] + host + bytes[authorityEnd..<end]).map { (0x21...0x7E).contains($0) ? $0 : 0x3F }
@@ -116,12 +116,21 @@ func authorityStart(_ url: [UInt8]) -> Int? {
     return colon + 3
 }
 
-private func isHostByte(_ byte: UInt8) -> Bool {
-    switch byte {
-    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-        UInt8(ascii: "0")...UInt8(ascii: "9"):
-        true
-    default: "-._~[]:%".utf8.contains(byte)
+/// A name or address with an optional port in digits: nothing that could be a piece of a password.
+private func isHostAndPort(_ bytes: ArraySlice<UInt8>) -> Bool {
+    var host = bytes
+    if let colon = bytes.lastIndex(of: UInt8(ascii: ":")), bytes.last != UInt8(ascii: "]") {
+        guard bytes[(colon + 1)...].allSatisfy({ (0x30...0x39).contains($0) }) else { return false }
+        host = bytes[..<colon]
+    }
+    if host.first == UInt8(ascii: "[") {
+        return host.last == UInt8(ascii: "]") && host.dropFirst().dropLast().allSatisfy { $0 != UInt8(ascii: "[") }
+    }
+    return host.allSatisfy { byte in
+        switch byte {
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+        default: "-._~".utf8.contains(byte)
+        }
     }
 }
 

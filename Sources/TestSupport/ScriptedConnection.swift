@@ -106,17 +106,7 @@ package final class ScriptedConnection {
     }
 
     /// Sends raw bytes.
-    package func write(_ bytes: [UInt8]) throws(Errno) {
-        var done = 0
-        while done < bytes.count {
-            done += try retryingOnInterrupt {
-                bytes.withUnsafeBytes { all in
-                    let rest = UnsafeRawBufferPointer(rebasing: all[done...])
-                    return send(socket, rest.baseAddress, rest.count, Int32(MSG_NOSIGNAL))
-                }
-            }
-        }
-    }
+    package func write(_ bytes: [UInt8]) throws(Errno) { try sendAll(bytes[...], to: socket) }
 
     /// Sends raw text.
     package func write(_ text: String) throws(Errno) { try write(Array(text.utf8)) }
@@ -133,6 +123,24 @@ package final class ScriptedConnection {
 
     package func reply(_ status: Int, headers: [(String, String)] = [], text: String = "") throws(Errno) {
         try reply(ScriptedReply(status, headers: headers, text: text))
+    }
+
+    /// Passes bytes both ways between the client and a port of 127.0.0.1 until one of them closes: a proxy's tunnel.
+    package func tunnel(to port: UInt16) throws(Errno) {
+        let other = try connectedSocket(to: port)
+        defer { close(other) }
+        var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        var ends = [socket, other].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+        while true {
+            guard try retryingOnInterrupt({ poll(&ends, 2, Int32(Gate.patience.inSeconds * 1000)) }) > 0 else {
+                throw .timedOut
+            }
+            for index in 0..<2 where ends[index].revents != 0 {
+                let count = try retryingOnInterrupt { recv(ends[index].fd, &buffer, buffer.count, 0) }
+                if count == 0 { return }
+                try sendAll(buffer[..<count], to: ends[1 - index].fd)
+            }
+        }
     }
 
     /// Closes with a reset: the client sees the connection lost, whatever it still had to read.
@@ -181,5 +189,15 @@ package final class ScriptedConnection {
             body: [],
             connection: index
         )
+    }
+}
+
+private func sendAll(_ bytes: ArraySlice<UInt8>, to socket: Int32) throws(Errno) {
+    var rest = bytes
+    while !rest.isEmpty {
+        let count = try retryingOnInterrupt {
+            rest.withUnsafeBytes { send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+        }
+        rest = rest.dropFirst(count)
     }
 }

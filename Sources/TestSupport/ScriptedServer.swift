@@ -67,9 +67,7 @@ private final class Listener: Sendable {
         let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
         let socket = try retryingOnInterrupt { Glibc.socket(AF_INET, type, 0) }
         self.socket = socket
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var address = loopbackAddress(port: 0)
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         do throws(Errno) {
             _ = try retryingOnInterrupt { withSocketAddress(&address) { bind(socket, $0, length) } }
@@ -130,6 +128,29 @@ private final class Listener: Sendable {
             for peer in state.open { shutdown(peer, Int32(SHUT_RDWR)) }
         }
     }
+}
+
+private func loopbackAddress(port: UInt16) -> sockaddr_in {
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = port.bigEndian
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    return address
+}
+
+/// A socket connected to a port of 127.0.0.1, the caller's to close.
+func connectedSocket(to port: UInt16) throws(Errno) -> Int32 {
+    let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
+    let socket = try retryingOnInterrupt { Glibc.socket(AF_INET, type, 0) }
+    var address = loopbackAddress(port: port)
+    let length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    do throws(Errno) {
+        _ = try retryingOnInterrupt { withSocketAddress(&address) { connect(socket, $0, length) } }
+    } catch {
+        close(socket)
+        throw error
+    }
+    return socket
 }
 
 private func withSocketAddress<Result>(

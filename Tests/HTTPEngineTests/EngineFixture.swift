@@ -3,16 +3,21 @@ import LinuxPlatform
 import TestSupport
 import Testing
 
-/// An engine that is shut down at the end of its test, and reads no environment.
+/// An engine that is shut down at the end of its test.
 func withEngine<Value: Sendable>(
-    configure: (inout EngineConfiguration) -> Void = { _ in },
+    _ configuration: EngineConfiguration = plain(),
     _ body: (HTTPEngine) async throws -> Value
 ) async throws -> Value {
-    var configuration = EngineConfiguration(environment: { _ in nil })
-    configure(&configuration)
     let engine = try HTTPEngine(configuration)
     defer { engine.shutdown() }
     return try await body(engine)
+}
+
+/// A configuration that reads no environment.
+func plain(_ change: (inout EngineConfiguration) -> Void = { _ in }) -> EngineConfiguration {
+    var configuration = EngineConfiguration(environment: { _ in nil })
+    change(&configuration)
+    return configuration
 }
 
 extension HTTPEngine {
@@ -40,18 +45,22 @@ extension HTTPEngine {
     }
 }
 
-@Suite struct SendTests {
-    @Test func getsAReply() async throws {
-        let server = try ScriptedServer { connection in
-            while let request = try connection.readRequest() {
-                try connection.reply(200, headers: [("X-Seen", request.target)], text: "hello")
-            }
-        }
-        try await withEngine { engine in
-            let reply = try await engine.send(HTTPRequest("GET", server.url + "/a/../b?c=d"), limit: 100)
-            #expect(reply.status == 200)
-            #expect(reply.headers["x-seen"] == "/a/../b?c=d")
-            #expect(reply.body == Array("hello".utf8))
-        }
+/// Bytes that are different everywhere, so that a piece in the wrong place shows.
+func pattern(_ count: Int, seed: UInt64 = 1) -> [UInt8] {
+    var random = SeededRandom(seed: seed)
+    return random.bytes(count)
+}
+
+/// Timeouts that only the one under test can reach.
+func patient(_ change: (inout HTTPTimeouts) -> Void) -> HTTPTimeouts {
+    var timeouts = HTTPTimeouts(connect: .seconds(30), firstByte: .seconds(30), slowFor: .seconds(30))
+    change(&timeouts)
+    return timeouts
+}
+
+extension Result where Failure == HTTPFailure {
+    /// The failure, if it is one.
+    var failure: HTTPFailure? {
+        if case .failure(let failure) = self { failure } else { nil }
     }
 }

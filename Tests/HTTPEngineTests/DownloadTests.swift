@@ -1,0 +1,178 @@
+import HTTPEngine
+import LinuxPlatform
+import TestSupport
+import Testing
+
+@Suite struct DownloadTests {
+    @Test func deliversARangeIntoThePlaceOfTheBuffer() async throws {
+        let body = pattern(300_000)
+        let server = try ScriptedServer(answering: { ScriptedReply(206, body: Array(body[$0.range ?? 0..<0])) })
+        let buffer = BufferLease(size: 200_100)
+        let request = HTTPRequest("GET", server.url, headers: [("Range", "bytes=1000-200999")])
+        try await withEngine { engine in
+            let download = HTTPDownload(request, into: buffer, at: 100) { _ in .deliver(count: 200_000) }
+            let result = try await engine.fetch(download).get()
+            #expect(result.delivered == 200_000)
+            #expect(buffer.bytes[100...].elementsEqual(body[1000..<201_000]))
+        }
+    }
+
+    @Test func showsEachPieceToTheTapInOrder() async throws {
+        let body = pattern(100_000)
+        let server = try ScriptedServer(answering: { _ in ScriptedReply(200, body: body) })
+        let seen = Lock<[UInt8]>([])
+        let download = HTTPDownload(
+            HTTPRequest("GET", server.url),
+            into: BufferLease(size: body.count),
+            at: 0,
+            tap: { offset, piece in
+                seen.withLock { seen in
+                    if offset == seen.count { seen.append(contentsOf: piece) }
+                }
+            },
+            decide: { _ in .deliver(count: 100_000) }
+        )
+        try await withEngine { engine in _ = try await engine.fetch(download).get() }
+        #expect(seen.withLock { $0 } == body)
+    }
+
+    @Test func collectsAnErrorsTextUpToItsLimit() async throws {
+        let server = try ScriptedServer(answering: { _ in ScriptedReply(404, text: "no such object") })
+        let download = HTTPDownload(HTTPRequest("GET", server.url), into: BufferLease(size: 10), at: 0) { head in
+            head.status == 200 ? .deliver(count: 10) : .collect(limit: 7)
+        }
+        try await withEngine { engine in
+            for _ in 0..<2 {
+                let result = try await engine.fetch(download).get()
+                #expect(result.head.status == 404)
+                #expect(result.collected == Array("no such".utf8))
+                #expect(result.delivered == 0)
+            }
+        }
+        #expect(server.connections == 1, "a short rest is read, so that the connection can be used again")
+    }
+
+    @Test func cutsAnEndlessErrorTextOff() async throws {
+        let server = try ScriptedServer { connection in
+            _ = try connection.readRequest()
+            try connection.write("HTTP/1.1 500 Oh\r\n\r\n")
+            while true { try connection.write([UInt8](repeating: 0x21, count: 65_536)) }
+        }
+        let download = HTTPDownload(HTTPRequest("GET", server.url), into: BufferLease(size: 10), at: 0) { _ in
+            .collect(limit: 3)
+        }
+        try await withEngine { engine in
+            let result = try await engine.fetch(download).get()
+            #expect(result.collected == Array("!!!".utf8))
+        }
+    }
+
+    @Test(arguments: ["Content-Length: 11\r\n", ""])
+    func neverWritesPastTheRoom(length: String) async throws {
+        let server = try ScriptedServer { connection in
+            _ = try connection.readRequest()
+            try connection.write("HTTP/1.1 200 OK\r\n\(length)\r\n12345678901")
+        }
+        let buffer = BufferLease(size: 20)
+        buffer.bytes.initializeMemory(as: UInt8.self, repeating: 0xEE)
+        let download = HTTPDownload(HTTPRequest("GET", server.url), into: buffer, at: 5) { _ in .deliver(count: 10) }
+        try await withEngine { engine in
+            #expect(await engine.fetch(download).failure?.code == .bodyTooLong)
+        }
+        #expect(buffer.bytes[..<5].allSatisfy { $0 == 0xEE })
+        #expect(buffer.bytes[15...].allSatisfy { $0 == 0xEE })
+    }
+
+    @Test func refusesToDeliverPastTheBuffer() async throws {
+        let server = try ScriptedServer(answering: { _ in ScriptedReply(200, text: "1234") })
+        let download = HTTPDownload(HTTPRequest("GET", server.url), into: BufferLease(size: 10), at: 8) { _ in
+            .deliver(count: 4)
+        }
+        try await withEngine { engine in
+            #expect(await engine.fetch(download).failure?.code == .invalidRequest)
+        }
+    }
+
+    @Test(arguments: ["Content-Length: 10\r\n", "Content-Length: 4\r\n", ""])
+    func tellsABodyThatEndsEarly(length: String) async throws {
+        let server = try ScriptedServer { connection in
+            _ = try connection.readRequest()
+            try connection.write("HTTP/1.1 200 OK\r\n\(length)\r\n1234")
+        }
+        try await withEngine { engine in
+            let failure = await engine.fetch(HTTPRequest("GET", server.url), into: BufferLease(size: 10)).failure
+            #expect(failure?.code == .bodyTooShort)
+            #expect(failure?.delivered == 4)
+            #expect(failure?.head?.status == 200)
+        }
+    }
+
+    @Test func tellsAResetInTheMiddleOfTheBody() async throws {
+        let arrived = Gate()
+        let server = try ScriptedServer { connection in
+            _ = try connection.readRequest()
+            try connection.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n1234")
+            // A reset throws away what the client has not read yet.
+            try arrived.wait()
+            connection.reset()
+        }
+        let download = HTTPDownload(
+            HTTPRequest("GET", server.url),
+            into: BufferLease(size: 10),
+            at: 0,
+            tap: { _, _ in arrived.open() },
+            decide: { _ in .deliver(count: 10) }
+        )
+        try await withEngine { engine in
+            let failure = await engine.fetch(download).failure
+            #expect(failure?.code == .connectionLost)
+            #expect(failure?.delivered == 4)
+        }
+    }
+
+    @Test func givesTheBufferBackBeforeItTells() async throws {
+        let server = try ScriptedServer(answering: { _ in ScriptedReply(200, text: "1234") })
+        let pool = BufferPool(bufferSize: 4096, capacity: 1)
+        try await withEngine { engine in
+            for _ in 0..<3 {
+                let leased: Int = await withCheckedContinuation { continuation in
+                    guard let lease = pool.lease() else { return continuation.resume(returning: -1) }
+                    let download = HTTPDownload(HTTPRequest("GET", server.url), into: lease, at: 0) { _ in
+                        .deliver(count: 4)
+                    }
+                    engine.download(download) { _ in continuation.resume(returning: 0) }
+                }
+                #expect(leased == 0)
+            }
+        }
+    }
+
+    @Test func keepsTwoHundredDownloadsApart() async throws {
+        let body = pattern(2 << 20)
+        let server = try ScriptedServer(answering: { ScriptedReply(206, body: Array(body[$0.range ?? 0..<0])) })
+        try await withEngine(
+            plain {
+                $0.threads = 2
+                $0.maximumConnectionsPerHost = 16
+            }
+        ) { engine in
+            let wrong = await withTaskGroup(of: Bool.self) { group in
+                for index in 0..<200 {
+                    let start = index * 10_007
+                    let count = 1000 + index * 211
+                    group.addTask {
+                        let buffer = BufferLease(size: count)
+                        let range = "bytes=\(start)-\(start + count - 1)"
+                        let request = HTTPRequest("GET", server.url, headers: [("Range", range)])
+                        let result = await engine.fetch(request, into: buffer)
+                        return result.failure == nil && buffer.bytes.elementsEqual(body[start..<start + count])
+                    }
+                }
+                return await group.reduce(0) { $0 + ($1 ? 0 : 1) }
+            }
+            #expect(wrong == 0)
+        }
+        #expect(server.requests.count == 200)
+        #expect(server.connections <= 16)
+    }
+}

@@ -82,3 +82,15 @@ import Testing
         for target in wanted { #expect(makefile.contains(try Regex("(?m)^\(target):.* ## .+"))) }
     }
 }
+
+@Suite struct MetricDocumentationTests {
+    /// docs/METRICS.md has a row for each metric that sources register, and for no other.
+    @Test func everyMetricHasItsRow() throws {
+        let rows = try Repository.read("docs/METRICS.md").lines
+            .compactMap { $0.text.firstMatch(of: /^\| `(\w+)` \|/).map { String($0.1) } }
+        let pattern = /\.(counter|gauge|histogram)\(\s*"(\w+)"/
+        let registered = try Repository.swiftSources().flatMap { $0.text.matches(of: pattern).map { String($0.2) } }
+        #expect(Set(rows) == Set(registered))
+        #expect(Set(rows).count == rows.count)
+    }
+}

@@ -1,0 +1,130 @@
+import ObjectStorage
+import TestSupport
+import Testing
+
+@testable import BlockCache
+
+struct BlockTableTests {
+    @Test(arguments: 0..<60 as Range<UInt64>)
+    func randomSchedulesShowTheRightBytesAndLeaveNobodyWaiting(seed: UInt64) throws {
+        var model = BlockTableModel(seed: seed)
+        for _ in 0..<400 { try model.step() }
+        try model.drain()
+        #expect(model.answers > 0, "seed \(seed) tested nothing")
+    }
+
+    @Test func readersOfABlockShareOneFetch() {
+        var table = BlockTable(capacity: 8)
+        let content = CachedContent.silent(size: 4 << 20)
+        let first = table.read(.init(1), content, ByteRange(offset: 0, count: 4096))
+        let second = table.read(.init(2), content, ByteRange(offset: 100, count: 4096))
+        #expect(first.fetches.map(\.range) == [ByteRange(offset: 0, count: 65_536)])
+        #expect(second.isEmpty)
+        #expect(table.finished(first.fetches[0].id, failure: nil).answered == [.init(1), .init(2)])
+    }
+
+    @Test func aRandomReadFetchesGranulesOnly() {
+        var table = BlockTable(capacity: 8)
+        let content = CachedContent.silent(size: 4 << 20)
+        let actions = table.read(.init(1), content, ByteRange(offset: 1_000_000, count: 10_000))
+        #expect(actions.fetches.map(\.range) == [ByteRange(offset: 983_040, count: 65_536)])
+    }
+
+    @Test func aReadIsAnsweredBeforeItsFetchEnds() {
+        var table = BlockTable(capacity: 8)
+        let content = CachedContent.silent(size: 4 << 20)
+        var actions: [BlockTable.Action] = []
+        _ = table.readAhead(content, 0..<4, &actions)
+        #expect(table.read(.init(1), content, ByteRange(offset: 0, count: 100_000)).isEmpty)
+        #expect(table.arrived(actions.fetches[0].id, through: 65_536).isEmpty)
+        #expect(table.arrived(actions.fetches[0].id, through: 131_072).answered == [.init(1)])
+    }
+
+    @Test func readAheadComesInRunsAndLeavesTheReserve() {
+        var table = BlockTable(capacity: 16, maximumRun: 8)
+        let content = CachedContent.silent(size: 64 << 20)
+        var actions: [BlockTable.Action] = []
+        let end = table.readAhead(content, 0..<64, &actions)
+        #expect(actions.fetches.map(\.range.count) == [8 << 20, 6 << 20])
+        #expect(end == 14)
+        #expect(table.available == table.reserve)
+    }
+
+    @Test func readAheadGivesWayToThoseWhoWait() {
+        var table = BlockTable(capacity: 4)
+        let content = CachedContent.silent(size: 64 << 20)
+        for read in 0..<4 as Range<UInt64> {
+            _ = table.read(.init(read), content, ByteRange(offset: Int(read) << 21, count: 1))
+        }
+        #expect(table.read(.init(9), content, ByteRange(offset: 30 << 20, count: 1)).isEmpty)
+        var actions: [BlockTable.Action] = []
+        #expect(table.readAhead(content, 40..<41, &actions) == 40)
+        #expect(table.waitingForMemory == 1)
+    }
+
+    @Test func whatWaitsForMemoryIsServedInOrder() throws {
+        var table = BlockTable(capacity: 4)
+        let content = CachedContent.silent(size: 64 << 20)
+        var fetches: [BlockTable.Fetch] = []
+        for read in 0..<4 as Range<UInt64> {
+            fetches += table.read(.init(read), content, ByteRange(offset: Int(read) << 20, count: 1)).fetches
+        }
+        for read in 4..<6 as Range<UInt64> {
+            #expect(table.read(.init(read), content, ByteRange(offset: Int(read) << 20, count: 1)).isEmpty)
+        }
+        #expect(table.finished(fetches[2].id, failure: nil).answered == [.init(2)])
+        #expect(table.release(.init(2)).fetches.map(\.range.offset) == [4 << 20])
+        #expect(table.finished(fetches[0].id, failure: .unavailable).fetches.map(\.range.offset) == [5 << 20])
+    }
+
+    @Test func aFailureEndsThoseWhoNeedTheBytesAndNobodyElse() {
+        var table = BlockTable(capacity: 8)
+        let content = CachedContent.silent(size: 4 << 20)
+        var actions: [BlockTable.Action] = []
+        _ = table.readAhead(content, 0..<4, &actions)
+        _ = table.read(.init(1), content, ByteRange(offset: 0, count: 10))
+        _ = table.read(.init(2), content, ByteRange(offset: 3 << 20, count: 10))
+        #expect(table.arrived(actions.fetches[0].id, through: 1 << 20).answered == [.init(1)])
+        let end = table.finished(actions.fetches[0].id, failure: .corrupt)
+        #expect(end.failed == [.init(2)])
+        #expect(table.release(.init(1)).isEmpty)
+        #expect(table.hit(.init(3), content, ByteRange(offset: 0, count: 10)) != nil)
+        #expect(table.hit(.init(4), content, ByteRange(offset: 3 << 20, count: 10)) == nil)
+    }
+
+    @Test func blocksReadToTheirEndGoBeforeThoseReadAhead() {
+        var table = BlockTable(capacity: 4, maximumRun: 1)
+        let content = CachedContent.silent(size: 64 << 20)
+        var actions: [BlockTable.Action] = []
+        _ = table.readAhead(content, 0..<2, &actions)
+        for fetch in actions.fetches { _ = table.finished(fetch.id, failure: nil) }
+        // Block 1 is read whole, later than block 0 was fetched; still it is block 1 that goes first.
+        #expect(table.hit(.init(1), content, ByteRange(offset: 1 << 20, count: 1 << 20)) != nil)
+        _ = table.release(.init(1))
+        for block in 2..<5 as Range<UInt64> {
+            let fetch = table.read(.init(block), content, ByteRange(offset: Int(block) << 20, count: 1)).fetches[0]
+            _ = table.finished(fetch.id, failure: nil)
+        }
+        #expect(table.hit(.init(8), content, ByteRange(offset: 0, count: 1)) != nil)
+        #expect(table.hit(.init(9), content, ByteRange(offset: 1 << 20, count: 1)) == nil)
+    }
+
+    @Test func aPurgedContentIsNotServedAgain() {
+        var table = BlockTable(capacity: 4)
+        let content = CachedContent.silent(size: 4 << 20)
+        let fetch = table.read(.init(1), content, ByteRange(offset: 0, count: 10)).fetches[0]
+        _ = table.finished(fetch.id, failure: nil)
+        table.purge(content)
+        _ = table.release(.init(1))
+        #expect(table.hit(.init(2), content, ByteRange(offset: 0, count: 10)) == nil)
+        #expect(table.available == 4)
+    }
+}
+
+extension [BlockTable.Action] {
+    var fetches: [BlockTable.Fetch] {
+        compactMap { if case .fetch(let fetch) = $0 { fetch } else { nil } }
+    }
+    var answered: [BlockTable.ReadID] { compactMap { if case .answer(let id, _) = $0 { id } else { nil } } }
+    var failed: [BlockTable.ReadID] { compactMap { if case .fail(let id, _) = $0 { id } else { nil } } }
+}

@@ -149,7 +149,7 @@ let package = Package(
         ),
         tests("BlockCache", ["Manifests", "ObjectStorage", "Checksums"]),
         tests("ReadAhead", ["BlockCache", "TransferEngine", "Manifests", "ObjectStorage", "Checksums"]),
-        tests("Filesystem", ["ReadAhead", "BlockCache", "Manifests", "ObjectStorage", "Checksums"]),
+        tests("Filesystem", ["ReadAhead", "BlockCache", "Manifests", "ObjectStorage", "Checksums", "Telemetry"]),
         tests("FUSEMount", ["Filesystem"]),
         tests("Emulators", ["Checksums"]),
         .testTarget(name: "RepositoryTests", swiftSettings: strict),

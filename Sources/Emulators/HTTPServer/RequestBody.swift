@@ -131,7 +131,7 @@ package final class RequestBody {
             } catch {
                 throw .file(error)
             }
-            done = Received(count: done.count + count, checksum: done.checksum.extended(by: piece))
+            done = Received(count: done.count + count, checksum: done.checksum.updated(with: piece))
             if !progress(done) { throw .connectionLost }
         }
         return done

@@ -125,7 +125,7 @@ struct ResponseWriter {
 /// The status line and the header fields, with the empty line.
 func responseHead(_ response: EmulatorResponse, closes: Bool) -> [UInt8] {
     var text = "HTTP/1.1 \(response.status)\r\n"
-    for field in response.headers.fields { text += "\(field.name): \(field.value)\r\n" }
+    for field in response.headers.fields { text += "\(field.name): \(withoutControls(field.value))\r\n" }
     if response.headers["Date"] == nil { text += "Date: \(httpDate(SystemTime().timeOfDay()))\r\n" }
     if response.isChunked {
         text += "Transfer-Encoding: chunked\r\n"
@@ -134,6 +134,11 @@ func responseHead(_ response: EmulatorResponse, closes: Bool) -> [UInt8] {
     }
     if closes { text += "Connection: close\r\n" }
     return Array((text + "\r\n").utf8)
+}
+
+/// Metadata that clients stored becomes header fields: it must not be able to end one.
+private func withoutControls(_ value: String) -> String {
+    String(decoding: value.utf8.filter { $0 >= 0x20 && $0 != 0x7F }, as: UTF8.self)
 }
 
 /// The IMF-fixdate of a moment (RFC 9110, section 5.6.7), for example `Mon, 23 Nov 2026 16:00:00 GMT`.

@@ -7,19 +7,21 @@ import LinuxPlatform
 struct PenstockEmulator: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "penstock-emulator",
-        abstract: "Serves a Cloud Storage on loopback, for trying Penstock out and for tests.",
+        abstract: "Serves a Hugging Face Hub and a Cloud Storage on loopback, for trying Penstock out and for tests.",
         discussion: """
-            Buckets live in the directory given by --root and survive a restart. When it is ready, the program prints \
-            one line with its base URLs; point clients at them:
+            The directory given by --root holds both: gcs/ the buckets, which survive a restart, and hub/ the \
+            repositories, plain directories named models/ORG/NAME, datasets/ORG/NAME or spaces/ORG/NAME. When it is \
+            ready, the program prints one line with the base URLs; point clients at them:
 
-                STORAGE_EMULATOR_HOST=http://127.0.0.1:9000 penstock ls gs://ai-models
+                HF_ENDPOINT=http://127.0.0.1:9001 STORAGE_EMULATOR_HOST=http://127.0.0.1:9000 \\
+                  penstock snapshot org/model gs://ai-models/model
 
-            Faults, latency, bandwidth and damaged bytes are scripted through POST /_emulator/faults; see
-            docs/EMULATOR.md. SIGTERM and SIGINT end it.
+            Faults, latency, bandwidth and damaged bytes are scripted through POST /_emulator/faults on either port; \
+            see docs/EMULATOR.md. SIGTERM and SIGINT end it.
             """
     )
 
-    @Option(help: ArgumentHelp("Where buckets are kept; made when it is not there.", valueName: "dir"))
+    @Option(help: ArgumentHelp("Where buckets and repositories are; made when it is not there.", valueName: "dir"))
     var root: String
 
     @Option(help: ArgumentHelp("The address to listen on.", valueName: "ipv4"))
@@ -28,20 +30,34 @@ struct PenstockEmulator: ParsableCommand {
     @Option(help: ArgumentHelp("The port of Cloud Storage; 0 takes a free one.", valueName: "port"))
     var gcsPort = 9000
 
+    @Option(help: ArgumentHelp("The port of the Hub; 0 takes a free one.", valueName: "port"))
+    var hubPort = 9001
+
+    @Option(help: ArgumentHelp("The port of the Hub's storage host; 0 takes a free one.", valueName: "port"))
+    var hubStoragePort = 0
+
+    @Option(help: ArgumentHelp("The Hub's repositories, when not <root>/hub. Read only.", valueName: "dir"))
+    var hubRoot: String?
+
     @Option(help: ArgumentHelp("A bucket to make if it is not there. May be given often.", valueName: "name"))
     var bucket: [String] = []
 
     @Option(help: ArgumentHelp("Writes the ready line to a file too, once everything listens.", valueName: "file"))
     var readyFile: String?
 
-    @Flag(help: "Computes the MD5 of every upload, as production does; uploads are then several times slower.")
-    var md5 = false
+    @Flag(
+        name: .customLong("md5"),
+        help: "Computes the MD5 of every upload, as production does; uploads are then several times slower."
+    )
+    var computesMD5 = false
 
     @Flag(help: "Refuses requests to Cloud Storage without a token from this emulator's token endpoints.")
     var requireToken = false
 
     func validate() throws {
-        guard (0...65_535).contains(gcsPort) else { throw ValidationError("Ports are numbers from 0 to 65535.") }
+        guard [gcsPort, hubPort, hubStoragePort].allSatisfy((0...65_535).contains) else {
+            throw ValidationError("Ports are numbers from 0 to 65535.")
+        }
     }
 
     func run() throws {
@@ -51,26 +67,45 @@ struct PenstockEmulator: ParsableCommand {
         for signal in [SIGTERM, SIGINT] { sigaddset(&signals, signal) }
         pthread_sigmask(SIG_BLOCK, &signals, nil)
 
-        let gcs = try startCloudStorage()
-        let line = "ready gcs=\(gcs.baseURL)"
+        let control = EmulatorControl()
+        let gcs = try startCloudStorage(control)
+        let hub = try startHub(control)
+        let line = "ready gcs=\(gcs.baseURL) hub=\(hub.baseURL)"
         print(line)
         fflush(nil)
         if let readyFile { try write(line + "\n", to: readyFile) }
 
         var received: Int32 = 0
         sigwait(&signals, &received)
+        hub.stop()
         gcs.stop()
     }
 
-    private func startCloudStorage() throws -> CloudStorageEmulator {
+    private func startHub(_ control: EmulatorControl) throws -> HubEmulator {
+        let root = hubRoot ?? "\(root)/hub"
+        do {
+            return try HubEmulator(
+                root: root,
+                hashDirectory: "\(self.root)/hashes",
+                host: host,
+                port: hubPort,
+                storagePort: hubStoragePort,
+                control: control
+            )
+        } catch {
+            throw ValidationError("The Hub cannot start on \(host):\(hubPort) with \(root): \(error).")
+        }
+    }
+
+    private func startCloudStorage(_ control: EmulatorControl) throws -> CloudStorageEmulator {
         var configuration = CloudStorageEmulator.Configuration(root: "\(root)/gcs")
         configuration.host = host
         configuration.port = gcsPort
         configuration.buckets = bucket
-        configuration.computesMD5 = md5
+        configuration.computesMD5 = computesMD5
         configuration.requiresToken = requireToken
         do {
-            return try CloudStorageEmulator(configuration)
+            return try CloudStorageEmulator(configuration, control: control)
         } catch {
             throw ValidationError(
                 "Cloud Storage cannot start on \(host):\(gcsPort) with \(root): \(error). Choose another port or directory."

@@ -18,13 +18,14 @@ extension StorageAPI {
         response.headers["Accept-Ranges"] = "bytes"
         let size = object.size
         var range = 0..<size
-        if let wanted = request.headers["Range"].flatMap(RequestedRange.init) {
-            guard let resolved = wanted.resolved(size: size) else {
-                var error = unsatisfiable(size, isXML: isXML)
-                error.headers["Content-Range"] = "bytes */\(size)"
-                return error
-            }
-            range = resolved
+        switch requestedRange(request.headers["Range"], size: size) {
+        case .whole: break
+        case .unsatisfiable:
+            var error = unsatisfiable(size, isXML: isXML)
+            error.headers["Content-Range"] = "bytes */\(size)"
+            return error
+        case .part(let part):
+            range = part
             response.status = 206
             response.headers["Content-Range"] = "bytes \(range.lowerBound)-\(range.upperBound - 1)/\(size)"
         }
@@ -55,38 +56,5 @@ extension StorageAPI {
         }
         // What is no gzip is served as it is.
         return gunzipped(stored)
-    }
-}
-
-/// One range of bytes, as a `Range` field has it.
-enum RequestedRange: Equatable {
-    case from(Int)
-    case closed(Int, Int)
-    case last(Int)
-
-    /// Nil for what a server may ignore: other units, several ranges, an end before the start (RFC 9110, 14.2).
-    init?(_ text: String) {
-        guard text.hasPrefix("bytes=") else { return nil }
-        let parts = text.dropFirst(6).utf8.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
-        guard parts.count == 2 else { return nil }
-        let numbers = parts.map { part -> Int? in
-            part.isEmpty || !part.allSatisfy({ (0x30...0x39).contains($0) }) ? nil : Int(String(Substring(part)))
-        }
-        switch (numbers[0], numbers[1]) {
-        case (let first?, let last?): self = .closed(first, last)
-        case (let first?, nil) where parts[1].isEmpty: self = .from(first)
-        case (nil, let count?) where parts[0].isEmpty: self = .last(count)
-        default: return nil
-        }
-        if case .closed(let first, let last) = self, last < first { return nil }
-    }
-
-    /// The bytes of an object that it means; nil when there are none.
-    func resolved(size: Int) -> Range<Int>? {
-        switch self {
-        case .from(let first): first < size ? first..<size : nil
-        case .closed(let first, let last): first < size ? first..<(min(last, size - 1) + 1) : nil
-        case .last(let count): count > 0 && size > 0 ? max(0, size - count)..<size : nil
-        }
     }
 }

@@ -2,7 +2,7 @@
 package enum PenstockSettings {
     package static let memory = Setting(
         "memory",
-        .size((32 << 20)...(1 << 40)),
+        .size((16 << 20)...(1 << 40)),
         default: ByteSize(bytes: 512 << 20),
         help: "Memory for buffers; the process stays below this and 48 MiB more."
     )

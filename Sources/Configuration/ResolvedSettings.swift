@@ -30,6 +30,9 @@ package struct ResolvedSettings: Sendable {
     /// What was left aside and is worth a line: variables that look like ours and are none.
     package private(set) var warnings: [String] = []
 
+    /// As if nobody had set anything.
+    package init(defaultsOf registry: SettingRegistry) { self.registry = registry }
+
     /// Reads every source and checks every value.
     ///
     /// - Parameters:

@@ -28,6 +28,15 @@ package struct Setting<Value: Sendable>: Sendable {
         self.help = help
     }
 
+    /// Reads a value as a flag gives it.
+    package func parse(_ text: String) throws(ConfigurationError) -> Value {
+        do throws(SettingComplaint) {
+            return try type.parse(.one(text))
+        } catch {
+            throw ConfigurationError(isSecret ? error.message : "\(quoted(text)) \(error.message)")
+        }
+    }
+
     private static func variable(_ name: String) -> String {
         "PENSTOCK_" + String(name.uppercased().map { $0 == "-" || $0 == "." ? "_" : $0 })
     }

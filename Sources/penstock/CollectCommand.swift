@@ -1,4 +1,5 @@
 import ArgumentParser
+import Configuration
 import LinuxPlatform
 import Manifests
 import ObjectStorage
@@ -21,8 +22,11 @@ struct CollectCommand: AsyncParsableCommand {
     @Flag(help: "Say what would be removed, and remove nothing.")
     var dryRun = false
 
-    @Option(help: ArgumentHelp("Keep replaced versions this long: 90s, 15m, 24h, 7d.", valueName: "time"))
-    var keepReplaced = TimeLength.day
+    @Option(
+        help: ArgumentHelp("Keep replaced versions this long: 90s, 15m, 24h, 7d.", valueName: "time"),
+        transform: PenstockSettings.keepReplaced.parse
+    )
+    var keepReplaced = Settings.current[PenstockSettings.keepReplaced]
 
     @OptionGroup var store: StoreOptions
 
@@ -39,7 +43,7 @@ struct CollectCommand: AsyncParsableCommand {
             for prefix in FoundSnapshot.prefixes(all) {
                 if try await collect(objects, PenstockPaths(prefix)) == false { busy += 1 }
             }
-            if busy > 0 { throw CommandFailure(6, "\(busy) places are being worked on; run gc again later") }
+            if busy > 0 { throw CommandFailure(.retryable, "\(busy) places are being worked on; run gc again later") }
         }
     }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Configuration
 import Glibc
 import ObjectStorage
 import Publication
@@ -6,27 +7,27 @@ import Snapshots
 
 /// What ends a command: a sentence for standard error, and the exit code that Jobs go by.
 struct CommandFailure: Error {
-    var code: Int32
+    var status: ExitStatus
     var message: String
 
-    init(_ code: Int32, _ message: String) {
-        self.code = code
+    init(_ status: ExitStatus, _ message: String) {
+        self.status = status
         self.message = message
     }
 
     init(_ error: SnapshotError) {
-        let code: Int32 =
+        let status: ExitStatus =
             switch error.code {
-            case .usage: 2
-            case .integrity: 3
-            case .notFound: 4
-            case .credentials: 5
-            case .conflict: 2
-            case .retryable: error.isResumable ? 7 : 6
-            case .interrupted: 130
-            case .internal: 1
+            case .usage: .usage
+            case .integrity: .integrity
+            case .notFound: .notFound
+            case .credentials: .credentials
+            case .conflict: .usage
+            case .retryable: error.isResumable ? .partial : .retryable
+            case .interrupted: .interrupted
+            case .internal: .internal
             }
-        self.init(code, error.message)
+        self.init(status, error.message)
     }
 
     init(_ error: ObjectStoreError, while doing: String) { self.init(SnapshotError(error, while: doing)) }
@@ -40,7 +41,7 @@ extension ParsableCommand {
             try await work()
         } catch {
             standardError("penstock: \(error.message)\n")
-            throw ExitCode(error.code)
+            throw ExitCode(error.status.rawValue)
         }
     }
 }

@@ -1,3 +1,4 @@
+import Configuration
 import Dispatch
 import Glibc
 
@@ -10,7 +11,7 @@ enum Interruption {
             signal(number, SIG_IGN)
             let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
             source.setEventHandler {
-                if task.isCancelled { _exit(130) }
+                if task.isCancelled { _exit(ExitStatus.interrupted.rawValue) }
                 standardError("\npenstock: stopping; once more to stop at once\n")
                 task.cancel()
             }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Configuration
 import LinuxPlatform
 import Manifests
 import ObjectStorage
@@ -87,7 +88,7 @@ struct ListCommand: AsyncParsableCommand {
             let objects = try await Services().store(destination, store)
             let found = try await FoundSnapshot.find(objects, destination.prefix)
             for snapshot in found { show(snapshot, objects.label) }
-            if found.isEmpty { throw CommandFailure(4, "no snapshots below \(destination)") }
+            if found.isEmpty { throw CommandFailure(.notFound, "no snapshots below \(destination)") }
         }
     }
 
@@ -148,7 +149,7 @@ struct UsageCommand: AsyncParsableCommand {
                     snapshot.temporaryBytes > 0 ? "  (\(HumanReadable.bytes(snapshot.temporaryBytes)) temporary)" : ""
                 standardOutput("\(total)  \(objects.label)/\(snapshot.prefix)\(left)\n")
             }
-            if found.isEmpty { throw CommandFailure(4, "no snapshots below \(destination)") }
+            if found.isEmpty { throw CommandFailure(.notFound, "no snapshots below \(destination)") }
         }
     }
 }

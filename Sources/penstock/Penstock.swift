@@ -1,10 +1,17 @@
 import ArgumentParser
+import Configuration
 import Glibc
 
 @main
 enum Main {
     /// As ArgumentParser's own, but for the exit code of a usage error: Jobs go by our table, where it is 2.
     static func main() async {
+        do throws(ConfigurationError) {
+            for warning in try Settings.check() { standardError("penstock: \(warning)\n") }
+        } catch {
+            for problem in error.problems { standardError("penstock: \(problem)\n") }
+            exit(ExitStatus.usage.rawValue)
+        }
         do {
             var command = try Penstock.parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {
@@ -16,7 +23,7 @@ enum Main {
             let code = Penstock.exitCode(for: error)
             let message = Penstock.fullMessage(for: error)
             if !message.isEmpty { code.isSuccess ? standardOutput(message + "\n") : standardError(message + "\n") }
-            exit(code == .validationFailure ? 2 : code.rawValue)
+            exit(code == .validationFailure ? ExitStatus.usage.rawValue : code.rawValue)
         }
     }
 }
@@ -41,6 +48,7 @@ struct Penstock: AsyncParsableCommand {
         version: Version.text,
         subcommands: [
             SnapshotCommand.self, VerifyCommand.self, ListCommand.self, UsageCommand.self, CollectCommand.self,
+            ConfigCommand.self,
         ]
     )
 }

@@ -1,3 +1,4 @@
+import Configuration
 import Glibc
 import GoogleCloudStorage
 import GoogleCredentials
@@ -14,7 +15,7 @@ struct Services {
 
     /// - Parameter connections: to one host at once.
     init(connections: Int = 64) throws(CommandFailure) {
-        environment = Self.variables()
+        environment = Settings.environment
         var configuration = EngineConfiguration()
         configuration.userAgent = "penstock/\(Version.text)"
         configuration.maximumConnectionsPerHost = connections
@@ -24,14 +25,14 @@ struct Services {
         do throws(Errno) {
             engine = try HTTPEngine(configuration)
         } catch {
-            throw CommandFailure(1, "cannot start the network threads: \(error)")
+            throw CommandFailure(.internal, "cannot start the network threads: \(error)")
         }
     }
 
     func store(_ destination: Destination, _ options: StoreOptions) async throws(CommandFailure) -> any ObjectStore {
         switch destination.kind {
         case .directory:
-            throw CommandFailure(2, "\(destination): directories are not supported yet")
+            throw CommandFailure(.usage, "\(destination): directories are not supported yet")
         case .bucket(let name, _):
             return try await bucket(name, options)
         }
@@ -95,19 +96,6 @@ struct Services {
         } catch {
             throw CommandFailure(SnapshotError(error))
         }
-    }
-
-    private static func variables() -> [String: String] {
-        var all: [String: String] = [:]
-        var next = environ
-        while let entry = next.pointee {
-            let text = String(cString: entry)
-            if let equals = text.firstIndex(of: "=") {
-                all[String(text[..<equals])] = String(text[text.index(after: equals)...])
-            }
-            next += 1
-        }
-        return all
     }
 
     /// A file of at most 64 KiB, such as a token's; nil when it cannot be read.

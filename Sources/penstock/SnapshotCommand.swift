@@ -1,4 +1,5 @@
 import ArgumentParser
+import Configuration
 import HuggingFaceHub
 import LinuxPlatform
 import Manifests
@@ -72,9 +73,10 @@ struct SnapshotCommand: AsyncParsableCommand {
         help: ArgumentHelp(
             "How long mounts of the replaced version can still read it: 90s, 15m, 24h, 7d.",
             valueName: "time"
-        )
+        ),
+        transform: PenstockSettings.keepReplaced.parse
     )
-    var keepReplaced = TimeLength.day
+    var keepReplaced = Settings.current[PenstockSettings.keepReplaced]
 
     @OptionGroup var transfer: TransferOptions
     @OptionGroup var store: StoreOptions
@@ -267,7 +269,7 @@ extension Services {
         do throws(CommandFailure) {
             return try await store(destination, options)
         } catch {
-            throw SnapshotError(SnapshotError.Code(exitCode: error.code), error.message)
+            throw SnapshotError(SnapshotError.Code(exitCode: error.status.rawValue), error.message)
         }
     }
 }

@@ -19,6 +19,7 @@ final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest 
     }
 
     private let configuration: EngineConfiguration
+    private let metrics: EngineMetrics
     private let mailbox = Lock(Mailbox())
     private let multi: UnsafeMutableRawPointer
     // Belongs to one loop, so libcurl needs no locks for it.
@@ -28,9 +29,10 @@ final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest 
     private var active: [UInt64: CurlEasy] = [:]
     private var idle: [CurlEasy] = []
 
-    init(_ configuration: EngineConfiguration) {
+    init(_ configuration: EngineConfiguration, _ metrics: EngineMetrics) {
         guard CurlLibrary.isReady, let multi = curl_multi_init() else { fatalError("libcurl cannot be initialised") }
         self.configuration = configuration
+        self.metrics = metrics
         self.multi = multi
         share = curl_share_init()
         ccurl_share_set_data(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION)
@@ -161,8 +163,7 @@ final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest 
     /// Takes the finished transfer out of libcurl, then tells its owner: the buffer is the owner's again.
     private func end(_ id: UInt64, _ result: Result<HTTPDownloadResult, HTTPFailure>) {
         guard let easy = active.removeValue(forKey: id), let transfer = easy.transfer else { return }
-        curl_multi_remove_handle(multi, easy.handle)
-        easy.clear()
+        remove(easy, transfer)
         idle.append(easy)
         report(transfer, result)
     }
@@ -171,13 +172,20 @@ final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest 
     /// to set the size of one that is there (CURLOPT_BUFFERSIZE fails with 43).
     private func abort(_ id: UInt64, _ failure: HTTPFailure) {
         guard let easy = active.removeValue(forKey: id), let transfer = easy.transfer else { return }
+        remove(easy, transfer)
+        report(transfer, .failure(failure))
+    }
+
+    private func remove(_ easy: CurlEasy, _ transfer: Transfer) {
+        let isReuse = transfer.wasConnected && easy.reusedConnection
+        metrics.count(sent: easy.sent, received: transfer.received, reusedConnection: isReuse)
         curl_multi_remove_handle(multi, easy.handle)
         easy.clear()
-        report(transfer, .failure(failure))
     }
 
     private func report(_ transfer: Transfer, _ result: Result<HTTPDownloadResult, HTTPFailure>) {
         mailbox.withLock { $0.load -= 1 }
+        metrics.count(result)
         transfer.complete(result)
     }
 

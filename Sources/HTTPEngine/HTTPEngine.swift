@@ -1,5 +1,6 @@
 import Glibc
 package import LinuxPlatform
+package import Telemetry
 
 /// Carries HTTP/1.1 requests on threads of its own, over many connections that are kept and used again.
 ///
@@ -19,9 +20,14 @@ package final class HTTPEngine: HTTPTransport {
 
     /// Starts the threads.
     ///
+    /// - Parameter metrics: where requests, bytes, reused connections and failures are counted, under `http_…`.
     /// - Throws: the error number of pthread_create(3).
-    package init(_ configuration: EngineConfiguration = EngineConfiguration()) throws(Errno) {
-        loops = (0..<max(1, configuration.threads)).map { _ in EngineLoop(configuration) }
+    package init(
+        _ configuration: EngineConfiguration = EngineConfiguration(),
+        metrics: MetricRegistry = MetricRegistry()
+    ) throws(Errno) {
+        let metrics = EngineMetrics(metrics)
+        loops = (0..<max(1, configuration.threads)).map { _ in EngineLoop(configuration, metrics) }
         var threads: [NamedThread] = []
         for (index, loop) in loops.enumerated() {
             threads.append(try NamedThread(name: "http-\(index)") { loop.run() })

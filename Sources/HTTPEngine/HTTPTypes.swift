@@ -160,7 +160,7 @@ package struct HTTPResponse: Sendable {
 
 /// No usable reply came.
 package struct HTTPFailure: Error, Sendable, CustomStringConvertible {
-    package enum Code: String, Sendable {
+    package enum Code: String, Sendable, CaseIterable {
         case resolve
         case connect
         /// The peer's certificate is not to be trusted. Never retried.

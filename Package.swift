@@ -116,7 +116,7 @@ let package = Package(
             ],
             swiftSettings: strict
         ),
-        library("TestSupport", ["ObjectStorage", "Checksums", "LinuxPlatform"]),
+        library("TestSupport", ["HTTPEngine", "ObjectStorage", "Checksums", "LinuxPlatform"]),
 
         // One test target per library; system tests drive the release binaries.
         tests("LinuxPlatform"),

@@ -187,12 +187,13 @@ private final class Reading: Sendable {
         let next = state.withLock { state -> AttemptLog.Next? in
             state.progress.ended(delivered: delivered)
             state.transfer = nil
-            if state.progress.isComplete || complaint != nil || state.progress.isCancelled { return nil }
+            let isTooLong = if case .failure(let failure) = reply { failure.code == .bodyTooLong } else { false }
+            if state.progress.isComplete && !isTooLong || complaint != nil || state.progress.isCancelled { return nil }
             if delivered > 0 { state.attempts.backoff.progressed(now: runner.time.now()) }
             return state.attempts.judge(reply, .always, hadAuthorization: authorization != nil)
         }
         guard let next else {
-            let isComplete = state.withLock { $0.progress.isComplete }
+            let isComplete = complaint == nil && state.withLock { $0.progress.isComplete }
             return finish(isComplete ? .success(()) : .failure(complaint ?? cancellation))
         }
         follow(next, authorization)

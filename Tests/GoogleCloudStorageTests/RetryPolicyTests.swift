@@ -1,0 +1,101 @@
+import HTTPEngine
+import LinuxPlatform
+import TestSupport
+import Testing
+
+@testable import GoogleCloudStorage
+
+@Suite struct RetryPolicyTests {
+    @Test(arguments: [408, 500, 502, 503, 504, 599])
+    func serverFailuresAreAmbiguous(_ status: Int) {
+        #expect(RetryPolicy.verdict(status: status, isThrottle: false, .always) == .retry(isAmbiguous: true))
+        #expect(RetryPolicy.verdict(status: status, isThrottle: false, .onlyIfRefused) == .fail)
+        #expect(RetryPolicy.verdict(status: status, isThrottle: false, .never) == .fail)
+    }
+
+    @Test(arguments: [400, 401, 403, 404, 405, 409, 410, 411, 412, 413, 416, 501])
+    func refusalsAreFinal(_ status: Int) {
+        #expect(RetryPolicy.verdict(status: status, isThrottle: false, .always) == .fail)
+    }
+
+    @Test func throttlesWereRefusedForSure() {
+        #expect(RetryPolicy.verdict(status: 429, isThrottle: true, .onlyIfRefused) == .retry(isAmbiguous: false))
+        #expect(RetryPolicy.verdict(status: 403, isThrottle: true, .onlyIfRefused) == .retry(isAmbiguous: false))
+    }
+
+    @Test(arguments: [200, 201, 204, 206, 308])
+    func successes(_ status: Int) {
+        #expect(RetryPolicy.verdict(status: status, isThrottle: false, .never) == .succeeded)
+    }
+
+    @Test(arguments: [HTTPFailure.Code.resolve, .connect])
+    func whatNeverLeftIsNotAmbiguous(_ code: HTTPFailure.Code) {
+        #expect(RetryPolicy.verdict(failure: code, .onlyIfRefused) == .retry(isAmbiguous: false))
+    }
+
+    @Test(arguments: [HTTPFailure.Code.connectionLost, .bodyTooShort, .firstByteTimeout, .stalled])
+    func lostConnectionsAreAmbiguous(_ code: HTTPFailure.Code) {
+        #expect(RetryPolicy.verdict(failure: code, .always) == .retry(isAmbiguous: true))
+        #expect(RetryPolicy.verdict(failure: code, .onlyIfRefused) == .fail)
+    }
+
+    @Test(arguments: [HTTPFailure.Code.tls, .bodyTooLong, .cancelled, .invalidRequest, .protocolViolation])
+    func otherFailuresAreFinal(_ code: HTTPFailure.Code) {
+        #expect(RetryPolicy.verdict(failure: code, .always) == .fail)
+    }
+}
+
+@Suite struct BackoffTests {
+    private let start = MonotonicInstant(nanoseconds: 0)
+
+    @Test func boundsDoubleUpToTheLongest() {
+        var backoff = Backoff(patience: .seconds(1000), longestPause: .seconds(5), now: start)
+        let pauses = (0..<5).map { _ in backoff.pause(now: start, retryAfter: nil, random: 1) }
+        #expect(pauses == [.seconds(1), .seconds(2), .seconds(4), .seconds(5), .seconds(5)])
+    }
+
+    @Test func jitterIsFull() {
+        var backoff = Backoff(patience: .seconds(1000), longestPause: .seconds(8), now: start)
+        #expect(backoff.pause(now: start, retryAfter: nil, random: 0) == .zero)
+        #expect(backoff.pause(now: start, retryAfter: nil, random: 0.5) == .seconds(1))
+    }
+
+    @Test func retryAfterIsHonouredAndCapped() {
+        var backoff = Backoff(patience: .seconds(1000), longestPause: .seconds(8), now: start)
+        #expect(backoff.pause(now: start, retryAfter: .seconds(7), random: 1) == .seconds(7))
+        #expect(backoff.pause(now: start, retryAfter: .seconds(500), random: 1) == .seconds(60))
+    }
+
+    @Test func theDeadlineEndsIt() {
+        var backoff = Backoff(patience: .seconds(10), longestPause: .seconds(8), now: start)
+        #expect(backoff.pause(now: start.advanced(by: .seconds(9)), retryAfter: nil, random: 1) == nil)
+        backoff.progressed(now: start.advanced(by: .seconds(9)))
+        #expect(backoff.pause(now: start.advanced(by: .seconds(9)), retryAfter: nil, random: 1) == .seconds(1))
+    }
+}
+
+@Suite struct HTTPDateTests {
+    @Test func datesAreRead() {
+        #expect(HTTPDate.parse("Sun, 06 Nov 1994 08:49:37 GMT") == UnixTime(seconds: 784_111_777))
+        #expect(HTTPDate.parse("Sun, 06 Nov 1994 08:49:37 CET") == nil)
+        #expect(HTTPDate.parse("Sun, 06 Nov 1994 25:49:37 GMT") == nil)
+    }
+
+    @Test func retryAfterIsSecondsOrADate() {
+        let now = UnixTime(seconds: 784_111_700)
+        #expect(HTTPDate.retryAfter("12", now: now) == .seconds(12))
+        #expect(HTTPDate.retryAfter("Sun, 06 Nov 1994 08:49:37 GMT", now: now) == .seconds(77))
+        #expect(HTTPDate.retryAfter("Sun, 06 Nov 1994 08:49:37 GMT", now: UnixTime(seconds: 800_000_000)) == .zero)
+        #expect(HTTPDate.retryAfter("soon", now: now) == nil)
+        #expect(HTTPDate.retryAfter("-5", now: now) == nil)
+    }
+
+    @Test func nothingMakesItTrap() {
+        var random = SeededRandom(seed: 72)
+        for _ in 0..<2000 {
+            var bytes = Array("Sun, 06 Nov 1994 08:49:37 GMT".utf8)
+            bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: 0...127, using: &random)
+            _ = HTTPDate.retryAfter(String(decoding: bytes, as: UTF8.self), now: UnixTime(seconds: 0))
+        }
+    }
+}

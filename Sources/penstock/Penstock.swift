@@ -47,8 +47,8 @@ struct Penstock: AsyncParsableCommand {
             """,
         version: Version.text,
         subcommands: [
-            SnapshotCommand.self, VerifyCommand.self, ListCommand.self, UsageCommand.self, CollectCommand.self,
-            ConfigCommand.self,
+            SnapshotCommand.self, VerifyCommand.self, MountCommand.self, UnmountCommand.self, ListCommand.self,
+            UsageCommand.self, CollectCommand.self, ConfigCommand.self,
         ]
     )
 }

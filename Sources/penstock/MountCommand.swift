@@ -1,0 +1,219 @@
+import ArgumentParser
+import Configuration
+import FUSEMount
+import Glibc
+import LinuxPlatform
+import Manifests
+import MountService
+import ObjectStorage
+import Telemetry
+
+struct MountCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "mount",
+        abstract: "Show a bucket's prefix, or a directory's, as read-only files.",
+        discussion: """
+            With a manifest (a snapshot that Penstock conveyed) the mount shows exactly that snapshot, and every byte is
+            checked against its CRC32C before a reader sees it. Without one it shows what listings show.
+
+            Stays in the foreground and prints one line when the mount is ready. SIGTERM and SIGINT unmount: a mount that
+            is in use leaves the tree at once, and what readers asked for is still answered.
+            """
+    )
+
+    @Argument(help: "gs://bucket[/prefix] or file:///directory")
+    var source: Destination
+
+    @Argument(help: "An empty directory.")
+    var mountPoint: String
+
+    @Option(
+        help: ArgumentHelp(
+            "Memory for blocks, for example 64M or 2G. The process stays below this and 48 MiB more.",
+            valueName: "size"
+        ),
+        transform: PenstockSettings.memory.parse
+    )
+    var memory = Settings.current[PenstockSettings.memory]
+
+    @Option(help: ArgumentHelp("The user shown as owner of everything.", valueName: "number"))
+    var uid = getuid()
+
+    @Option(help: ArgumentHelp("The group shown as owner of everything.", valueName: "number"))
+    var gid = getgid()
+
+    @Flag(inversion: .prefixedNo, help: "Let other users read it.")
+    var allowOther = true
+
+    @Flag(help: "Mount also over files, or over a mount of something else.")
+    var force = false
+
+    @Option(
+        help: ArgumentHelp("How long a listing is believed where there is no manifest.", valueName: "time"),
+        transform: Self.time
+    )
+    var listingTtl = TimeSpan(seconds: 60)
+
+    @Option(
+        help: ArgumentHelp("When a request to the store has failed: readers get ETIMEDOUT.", valueName: "time"),
+        transform: Self.time
+    )
+    var fetchTimeout = TimeSpan(seconds: 120)
+
+    @Option(
+        help: ArgumentHelp("The kernel's read-ahead for a stream; 0 leaves it at 128K.", valueName: "size"),
+        transform: Self.size
+    )
+    var kernelReadAhead = ByteSize(bytes: 16 << 20)
+
+    @Option(help: ArgumentHelp("Threads that take the kernel's requests, 1 to 16.", valueName: "n"))
+    var threads = 4
+
+    @Flag(help: "Return when the mount is ready, and serve it from another process.")
+    var background = false
+
+    @Option(help: ArgumentHelp("How log lines look: text or json.", valueName: "format"))
+    var logFormat = "text"
+
+    @Flag(name: [.short, .long], help: "Log more.")
+    var verbose = false
+
+    /// What `--background` hands to the process that serves: where to say that it is ready.
+    @Option(help: .hidden)
+    var readyDescriptor: Int32?
+
+    @OptionGroup var store: StoreOptions
+
+    private static func time(_ text: String) throws -> TimeSpan {
+        guard let time = TimeSpan(text) else { throw ValidationError("'\(text)' is no time: 500ms, 90s, 15m, 24h") }
+        return time
+    }
+
+    private static func size(_ text: String) throws -> ByteSize {
+        guard let size = ByteSize(text) else { throw ValidationError("'\(text)' is no size: 64M, 1.5G") }
+        return size
+    }
+
+    func validate() throws {
+        if !(1...16).contains(threads) { throw ValidationError("--threads is 1 to 16") }
+        if LogFormat(rawValue: logFormat) == nil { throw ValidationError("--log-format is text or json") }
+    }
+
+    func run() async throws {
+        try await reporting { () async throws(CommandFailure) in
+            if background {
+                try BackgroundMount.start()
+            } else {
+                try await serve()
+            }
+        }
+    }
+
+    private func serve() async throws(CommandFailure) {
+        // A background mount is no part of the session of the terminal it was started from.
+        if readyDescriptor != nil { setsid() }
+        let ending = try MountEnding()
+        let objects = try await Services().store(source, store)
+        let log = Log(threshold: verbose ? .debug : .info, format: LogFormat(rawValue: logFormat) ?? .text)
+        let service: MountService
+        do throws(MountServiceError) {
+            service = try await MountService.start(objects, options, log: log)
+        } catch {
+            throw CommandFailure(error, while: "mounting \(source)")
+        }
+        ending.mounted(service)
+        standardOutput(service.readyLine + "\n")
+        if let readyDescriptor {
+            BackgroundMount.tellReady(service.readyLine, on: readyDescriptor)
+            chdir("/")
+        }
+        await service.waitUntilEnded()
+        log.info("the mount is gone", ["path": LogValue(service.mount.mountPoint.path)])
+    }
+
+    private var options: MountOptions {
+        MountOptions(
+            source: source.description,
+            prefix: source.prefix,
+            mountPoint: mountPoint,
+            memory: memory.bytes,
+            listingTimeToLive: listingTtl.duration,
+            fetchTimeout: fetchTimeout.duration,
+            kernel: FUSEMount.Options(
+                allowsOthers: allowOther,
+                isForced: force,
+                user: uid,
+                group: gid,
+                kernelReadAhead: kernelReadAhead.bytes == 0 ? nil : kernelReadAhead.bytes >> 10,
+                threads: threads
+            )
+        )
+    }
+}
+
+/// Ends a mount when SIGTERM or SIGINT says so: unmounts, lets answers go out, and ends the process; a second signal ends
+/// it at once.
+private final class MountEnding: Sendable {
+    private enum State {
+        case starting
+        case mounted(MountService)
+        case ending
+    }
+
+    private let state = Lock(State.starting)
+
+    init() throws(CommandFailure) {
+        do {
+            let signals = try SignalWatch([SIGTERM, SIGINT])
+            try NamedThread(name: "signals") { [self] in
+                while true {
+                    let number = signals.next()
+                    take(number)
+                }
+            }.detach()
+        } catch {
+            throw CommandFailure(.internal, "cannot watch for signals: \(error)")
+        }
+    }
+
+    func mounted(_ service: MountService) { state.withLock { $0 = .mounted(service) } }
+
+    private func take(_ number: Int32) {
+        let before = state.withLock { state in
+            defer { state = .ending }
+            return state
+        }
+        // Nothing is mounted yet, or the user is out of patience.
+        guard case .mounted(let service) = before else { _exit(128 + number) }
+        do {
+            // On a thread of its own, so that a second signal is heard.
+            try NamedThread(name: "unmount") {
+                service.stop()
+                exit(0)
+            }.detach()
+        } catch {
+            service.stop()
+            exit(0)
+        }
+    }
+}
+
+extension CommandFailure {
+    fileprivate init(_ error: MountServiceError, while doing: String) {
+        switch error {
+        case .store(let error): self.init(error, while: doing)
+        case .manifest(let error): self.init(error.code == .newerFormat ? .usage : .integrity, "\(doing): \(error)")
+        case .mount(let error): self.init(error)
+        }
+    }
+
+    init(_ error: MountError) {
+        let status: ExitStatus =
+            switch error.code {
+            case .unusable: .usage
+            case .busy: .retryable
+            case .notPermitted, .noFUSE, .system: .internal
+            }
+        self.init(status, error.message)
+    }
+}

@@ -12,7 +12,7 @@ RELEASE := -c release --static-swift-stdlib
 BINARIES = $$(swift build $(RELEASE) --show-bin-path)
 PYTHON := .venv-clients/bin/python
 
-.PHONY: help setup demo test unit system soak lint fmt build release bench clean
+.PHONY: help setup demo test unit system sanitize soak lint fmt build release bench clean
 
 help: ## List what there is to do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ unit: ## Only the unit tests, on the debug build
 system: release ## Only the system tests: the release programs, driven by Swift and by the official Python clients
 	PENSTOCK_BINARIES="$(BINARIES)" swift test --filter SystemTests
 	PENSTOCK_BINARIES="$(BINARIES)" $(PYTHON) -m pytest -q Tests/Clients
+
+sanitize: setup ## The unit tests of the data plane under the thread and the address sanitizer
+	scripts/sanitize thread
+	scripts/sanitize address
 
 soak: setup release ## The long counts in full: kills, flips, races; hours
 	PENSTOCK_SOAK=1 PENSTOCK_BINARIES="$(BINARIES)" swift test --filter SystemTests

@@ -152,6 +152,7 @@ let package = Package(
         tests("Filesystem", ["ReadAhead", "BlockCache", "Manifests", "ObjectStorage", "Checksums", "Telemetry"]),
         tests("FUSEMount", ["Filesystem"]),
         tests("Emulators", ["Checksums"]),
+        .executableTarget(name: "SanitizerCanary", path: "Tests/SanitizerCanary", swiftSettings: strict),
         .testTarget(name: "RepositoryTests", swiftSettings: strict),
         .testTarget(
             name: "SystemTests",

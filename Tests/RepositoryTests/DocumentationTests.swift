@@ -88,7 +88,8 @@ import Testing
     @Test func everyMetricHasItsRow() throws {
         let rows = try Repository.read("docs/METRICS.md").lines.map(\.text).filter { $0.hasPrefix("| `") }
         let pattern = /\.(counter|gauge|histogram)\(\s*"(\w+)",\s*unit:\s*"([^"]*)",\s*help:\s*"([^"]*)"/
-        let registered = try Repository.swiftSources().flatMap { file in
+        let files = try Repository.swiftSources().filter { $0.text.contains("help:") }
+        let registered = files.flatMap { file in
             file.text.matches(of: pattern).map { "| `\($0.2)` | \($0.1) | \($0.3) | \($0.4) |" }
         }
         #expect(rows == Set(registered).sorted())
@@ -96,7 +97,7 @@ import Testing
 
     /// A registration that the test above cannot read would go unnoticed.
     @Test func metricsAreRegisteredWithLiterals() throws {
-        let others = try Repository.swiftSources().filter { $0.target != "Telemetry" }
+        let others = try Repository.swiftSources().filter { $0.target != "Telemetry" && $0.text.contains("egistry.") }
         let calls = others.flatMap { $0.text.matches(of: /\b[rR]egistry\.(counter|gauge|histogram)\(/) }
         let literal = others.flatMap {
             $0.text.matches(of: /\b[rR]egistry\.(counter|gauge|histogram)\(\s*"\w+",\s*unit:/)

@@ -31,7 +31,7 @@ import Testing
         let pattern =
             /^\s*(?:@\w+\s+)*(?:package |internal |private |fileprivate |public )?import (?:struct |class |enum |func |protocol )?(\w+)/
         return try Repository.swiftSources().flatMap { file in
-            file.lines.compactMap { line in
+            file.lines(withAnyOf: ["import "]).compactMap { line in
                 line.text.firstMatch(of: pattern).map {
                     Import(module: String($0.1), target: file.target, line: line)
                 }

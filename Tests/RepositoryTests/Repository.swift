@@ -19,7 +19,13 @@ enum Repository {
         let lines: [Line]
 
         var name: String { String(path.split(separator: "/").last ?? "") }
-        var text: String { lines.map(\.text).joined(separator: "\n") }
+        let text: String
+        /// The lines that hold one of the words: what a regular expression, slow as it is, then looks at.
+        func lines(withAnyOf words: [String]) -> [Line] {
+            guard words.contains(where: text.contains) else { return [] }
+            return lines.filter { line in words.contains(where: line.text.contains) }
+        }
+
         /// `Sources/<target>/…` and `Tests/<target>/…`.
         var target: String { String(path.split(separator: "/").dropFirst().first ?? "") }
     }
@@ -29,7 +35,7 @@ enum Repository {
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().map {
             Line(file: path, number: $0.offset + 1, text: String($0.element))
         }
-        return File(path: path, lines: lines)
+        return File(path: path, lines: lines, text: text)
     }
 
     /// Every file below the directories whose name ends in `suffix`; what Python compiled is left out.
@@ -37,7 +43,12 @@ enum Repository {
         try paths(below: directories).filter { $0.hasSuffix(suffix) }.sorted().map(read)
     }
 
-    static func swiftSources() throws -> [File] { try files(below: ["Sources"], suffix: ".swift") }
+    static func swiftSources() throws -> [File] { try swift.get().filter { $0.path.hasPrefix("Sources/") } }
+
+    /// All Swift of the sources and the tests, read once.
+    static func allSwift() throws -> [File] { try swift.get() }
+
+    private static let swift = Result { try files(below: ["Sources", "Tests"], suffix: ".swift") }
 
     static func exists(_ path: String) -> Bool {
         FileManager.default.fileExists(atPath: root.appending(path: path).standardizedFileURL.path)

@@ -1,6 +1,7 @@
 import FoundationEssentials
 package import HTTPEngine
 package import LinuxPlatform
+package import Telemetry
 
 /// What a client tells while it works. Called on any thread; must not block.
 package struct HubObserver: Sendable {
@@ -29,16 +30,20 @@ package final class HubClient: Sendable {
     let limiter: RateLimiter
     let scope: TokenScope
     let random: @Sendable () -> Double
+    let metrics: HubMetrics
     private let observer: HubObserver
     private let warned = Lock<Set<String>>([])
 
-    /// - Parameter random: from 0 up to 1, for the jitter of waits.
+    /// - Parameters:
+    ///   - metrics: where it counts; its own by default.
+    ///   - random: from 0 up to 1, for the jitter of waits.
     /// - Throws: `HubError.invalidName` when the endpoint is not an http or https URL.
     package init(
         configuration: HubConfiguration,
         transport: any HTTPTransport,
         time: any TimeSource = SystemTime(),
         observer: HubObserver = HubObserver(),
+        metrics: MetricRegistry = MetricRegistry(),
         random: @escaping @Sendable () -> Double = { Double.random(in: 0..<1) }
     ) throws(HubError) {
         guard let origin = Origin(url: configuration.endpoint) else {
@@ -49,12 +54,17 @@ package final class HubClient: Sendable {
         self.time = time
         self.observer = observer
         self.random = random
+        let counted = HubMetrics(metrics)
+        self.metrics = counted
         scope = TokenScope(endpoint: origin)
         limiter = RateLimiter(
             workers: configuration.workers,
             time: time,
             isAnonymous: configuration.token == nil,
-            onWait: observer.onWait
+            onWait: { wait in
+                counted.rateLimitPauses.add()
+                observer.onWait(wait)
+            }
         )
     }
 

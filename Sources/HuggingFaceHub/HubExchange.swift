@@ -1,5 +1,6 @@
 import HTTPEngine
 import LinuxPlatform
+import Telemetry
 
 /// One call to the Hub, redirects and retries included.
 struct HubCall: Sendable {
@@ -54,7 +55,10 @@ extension HubClient {
     func pause(after failure: AttemptFailure, failures: Int, deadline: MonotonicInstant) async throws(HubError) {
         var error = failure.error
         guard !failure.isFinal, error.code == .unavailable || failure.isPaused else { throw error }
-        if failure.isPaused { return }
+        if failure.isPaused {
+            metrics.retries.add()
+            return
+        }
         guard failures < configuration.retry.attempts else {
             error.message += " Gave up after \(failures) attempts."
             throw error
@@ -64,6 +68,7 @@ extension HubClient {
             error.message += " No time is left for another attempt."
             throw error
         }
+        metrics.retries.add()
         do throws(CancellationError) {
             try await time.sleep(for: wait)
         } catch {
@@ -99,6 +104,7 @@ extension HubClient {
         try await admitted(call.bucket, call.deadline)
         var request = HTTPRequest(call.method, url, headers: headers(for: url))
         request.timeouts.deadline = call.deadline
+        metrics.requests.add()
         let response: HTTPResponse
         do throws(HTTPFailure) {
             response = try await transport.send(request, limit: call.limit)

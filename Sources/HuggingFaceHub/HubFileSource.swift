@@ -1,6 +1,7 @@
 import HTTPEngine
 import LinuxPlatform
 package import ObjectStorage
+import Telemetry
 
 /// The bytes of one file of a commit.
 ///
@@ -68,6 +69,7 @@ package final class HubFileSource: RangedSource {
                 refusals = 0
             }
             done += outcome.delivered
+            client.metrics.bytes.add(outcome.delivered)
             switch outcome.end {
             case .complete: continue
             case .failed(let failure):
@@ -75,6 +77,7 @@ package final class HubFileSource: RangedSource {
                 try await client.pause(after: failure, failures: failures, deadline: deadline)
             case .refused(let version, let error):
                 refusals += 1
+                client.metrics.locationRefreshes.add()
                 guard refusals < client.configuration.retry.refreshes else { throw error }
                 refused = version ?? refused
             }
@@ -167,6 +170,7 @@ package final class HubFileSource: RangedSource {
         let download = HTTPDownload(request, into: read.buffer, at: read.bufferOffset + done, tap: tap) { head in
             check.judge(head) == .deliver ? .deliver(count: expectation.count) : .collect(limit: 2048)
         }
+        client.metrics.requests.add()
         switch await client.transport.downloadAndWait(download) {
         case .failure(let failure):
             return .end(broken(failure, subject))

@@ -47,7 +47,7 @@ struct HubArguments: ParsableArguments {
         do throws(Errno) {
             let hub = try HubEmulator(
                 root: hubRoot ?? "\(root)/hub",
-                hashDirectory: "\(root)/hub-hashes",
+                hashDirectory: "\(root)/hashes",
                 host: host,
                 port: hubPort,
                 storagePort: hubStoragePort,

@@ -30,14 +30,8 @@ struct PenstockEmulator: ParsableCommand {
     @Option(help: ArgumentHelp("The port of Cloud Storage; 0 takes a free one.", valueName: "port"))
     var gcsPort = 9000
 
-    @Option(help: ArgumentHelp("The port of the Hub; 0 takes a free one.", valueName: "port"))
-    var hubPort = 9001
-
-    @Option(help: ArgumentHelp("The port of the Hub's storage host; 0 takes a free one.", valueName: "port"))
-    var hubStoragePort = 0
-
-    @Option(help: ArgumentHelp("The Hub's repositories, when not <root>/hub. Read only.", valueName: "dir"))
-    var hubRoot: String?
+    @OptionGroup(title: "Hub")
+    var hub: HubArguments
 
     @Option(help: ArgumentHelp("A bucket to make if it is not there. May be given often.", valueName: "name"))
     var bucket: [String] = []
@@ -55,7 +49,7 @@ struct PenstockEmulator: ParsableCommand {
     var requireToken = false
 
     func validate() throws {
-        guard [gcsPort, hubPort, hubStoragePort].allSatisfy((0...65_535).contains) else {
+        guard (0...65_535).contains(gcsPort) else {
             throw ValidationError("Ports are numbers from 0 to 65535.")
         }
     }
@@ -69,7 +63,7 @@ struct PenstockEmulator: ParsableCommand {
 
         let control = EmulatorControl()
         let gcs = try startCloudStorage(control)
-        let hub = try startHub(control)
+        let hub = try self.hub.start(root: root, host: host, control: control)
         let line = "ready gcs=\(gcs.baseURL) hub=\(hub.baseURL)"
         print(line)
         fflush(nil)
@@ -79,22 +73,6 @@ struct PenstockEmulator: ParsableCommand {
         sigwait(&signals, &received)
         hub.stop()
         gcs.stop()
-    }
-
-    private func startHub(_ control: EmulatorControl) throws -> HubEmulator {
-        let root = hubRoot ?? "\(root)/hub"
-        do {
-            return try HubEmulator(
-                root: root,
-                hashDirectory: "\(self.root)/hashes",
-                host: host,
-                port: hubPort,
-                storagePort: hubStoragePort,
-                control: control
-            )
-        } catch {
-            throw ValidationError("The Hub cannot start on \(host):\(hubPort) with \(root): \(error).")
-        }
     }
 
     private func startCloudStorage(_ control: EmulatorControl) throws -> CloudStorageEmulator {

@@ -40,9 +40,14 @@ final class EmulatedHub {
         return try HubClient(configuration: configuration, transport: engine)
     }
 
-    deinit {
+    /// Ends all connections, so that the log and the counters are complete: a server counts after it has sent.
+    func finish() {
         engine.shutdown()
         emulator.stop()
+    }
+
+    deinit {
+        finish()
         try? FileManager.default.removeItem(at: directory)
     }
 }

@@ -2,6 +2,7 @@ import Checksums
 import Emulators
 import LinuxPlatform
 import ObjectStorage
+import Telemetry
 import Testing
 
 @testable import HuggingFaceHub
@@ -27,6 +28,7 @@ private let small: [String: [UInt8]] = [
             }
         }
         #expect(files.first { $0.isLFS }?.path.value == "model.safetensors")
+        hub.finish()
         #expect(hub.emulator.mediaBytes(hub.name, "model.safetensors") == 300_000, "no byte was fetched twice")
         // The published vector of git's name for these bytes.
         #expect(files[0].hash.hex == "b45ef6fec89518d314f546fd6c3025367b721684")
@@ -38,6 +40,7 @@ private let small: [String: [UInt8]] = [
         let client = try hub.client(token: "hf_onlyforthehub")
         let commit = try await client.commit(of: RepositoryID("acme/tiny"))
         for file in try await client.tree(of: commit) { _ = try await readWhole(client.source(for: file, in: commit)) }
+        hub.finish()
         let log = hub.emulator.control.log
         #expect(log.contains { $0.server == "cdn" })
         #expect(log.allSatisfy { ($0.authorization != nil) == ($0.server == "hub") })
@@ -168,8 +171,31 @@ private let small: [String: [UInt8]] = [
             try await source.read(RangeRead(ByteRange(offset: index * 100_000, count: 100_000), into: buffer))
             hub.emulator.expireSignedURLs()
         }
+        hub.finish()
         #expect(hub.emulator.control.log.filter { $0.status == 403 }.count == 2)
         #expect(hub.emulator.mediaBytes(hub.name, "model.safetensors") == 300_000)
+    }
+
+    @Test func countsWhatItDoes() async throws {
+        let hub = try EmulatedHub(small)
+        let registry = MetricRegistry()
+        let configuration = try HubConfiguration(endpoint: hub.emulator.baseURL)
+        let client = try HubClient(configuration: configuration, transport: hub.engine, metrics: registry)
+        let commit = try await client.commit(of: RepositoryID("acme/tiny"))
+        let file = try #require(try await client.tree(of: commit).last)
+        let source = client.source(for: file, in: commit)
+        _ = try await readWhole(source)
+        hub.emulator.expireSignedURLs()
+        _ = try await readWhole(source)
+        let counted = registry.snapshot().map { "\($0.description.name) \($0.value)" }
+        let expected = [
+            "hub_bytes_total number(600000)", "hub_rate_limit_pauses_total number(0)",
+            "hub_requests_total number(7)", "hub_retries_total number(0)",
+            "hub_url_refreshes_total number(1)",
+        ]
+        #expect(counted == expected)
+        hub.finish()
+        #expect(hub.emulator.control.log.count == 7)
     }
 
     @Test func keepsToTheQuota() async throws {
@@ -180,9 +206,9 @@ private let small: [String: [UInt8]] = [
         _ = try await client.commit(of: RepositoryID("acme/tiny"))
         // Its own count holds the next request back; another client is told by the Hub.
         #expect(await hubError { _ = try await client.commit(of: RepositoryID("acme/tiny")) }?.code == .rateLimited)
-        #expect(hub.emulator.control.log.map(\.status) == [200])
         let other = try hub.client(change: hurried)
         #expect(await hubError { _ = try await other.commit(of: RepositoryID("acme/tiny")) }?.code == .rateLimited)
+        hub.finish()
         #expect(hub.emulator.control.log.map(\.status) == [200, 429])
     }
 }

@@ -26,7 +26,8 @@ extension GoogleCloudStorage {
         do {
             _ = try await runner.run(request)
         } catch let error where error.status == 409 {
-            // It exists.
+            // Usually because it exists; a bucket without folders answers the same.
+            guard try await folderExists(folder) else { throw error }
         }
     }
 

@@ -232,8 +232,8 @@ private func onRequest(
     _: Int32,
     _: Int32
 ) -> Int32 {
-    transfer(context)?.connected()
-    return CURL_PREREQFUNC_OK
+    guard let transfer = transfer(context) else { return CURL_PREREQFUNC_ABORT }
+    return transfer.connected() ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT
 }
 
 // libcurl's own sockets are inherited by child processes in this version.

@@ -54,10 +54,19 @@ final class Transfer: @unchecked Sendable {  // owned by one thread at a time, a
 
     // MARK: What libcurl tells
 
-    /// The request goes out on a connection.
-    func connected() {
+    /// The request goes out on a connection; false to keep it from going out.
+    ///
+    /// libcurl sends a request again by itself when a reused connection ends without a byte of reply. The server may have
+    /// carried out the first one by then, so only what reads is let through twice: for the rest that is the caller's to
+    /// decide, who alone knows whether a repetition does harm.
+    func connected() -> Bool {
+        if wasConnected, request.method != "GET", request.method != "HEAD" {
+            verdict = .failure(.connectionLost, "the connection was lost before the reply")
+            return false
+        }
         wasConnected = true
         changeClock { $0.connected(at: now()) }
+        return true
     }
 
     /// A header line; false to abort.

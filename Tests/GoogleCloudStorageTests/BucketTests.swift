@@ -114,10 +114,15 @@ import Testing
     }
 
     @Test func aFolderThatExistsIsCreated() async throws {
-        let client = try ScriptedClient([.reply(409)])
+        let client = try ScriptedClient([.reply(409), .text(200, "{}")])
         try await client.storage.createFolder("a/b")
         let body = String(decoding: client.transport.requests.first?.body?.copied() ?? [], as: UTF8.self)
         #expect(body == #"{"name":"a/b/"}"#)
+    }
+
+    @Test func aBucketWithoutFoldersIsAnError() async throws {
+        let client = try ScriptedClient([.text(409, "no hierarchical namespace"), .reply(404)])
+        #expect(await storeError { try await client.storage.createFolder("a/b") }?.status == 409)
     }
 }
 

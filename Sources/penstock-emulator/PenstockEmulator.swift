@@ -36,6 +36,11 @@ struct PenstockEmulator: ParsableCommand {
     @Option(help: ArgumentHelp("A bucket to make if it is not there. May be given often.", valueName: "name"))
     var bucket: [String] = []
 
+    @Option(
+        help: ArgumentHelp("What links to Cloud Storage begin with, for clients behind a proxy.", valueName: "url")
+    )
+    var gcsExternalURL: String?
+
     @Option(help: ArgumentHelp("Writes the ready line to a file too, once everything listens.", valueName: "file"))
     var readyFile: String?
 
@@ -81,6 +86,7 @@ struct PenstockEmulator: ParsableCommand {
         configuration.port = gcsPort
         configuration.buckets = bucket
         configuration.computesMD5 = computesMD5
+        configuration.externalOrigin = gcsExternalURL
         configuration.requiresToken = requireToken
         do {
             return try CloudStorageEmulator(configuration, control: control)

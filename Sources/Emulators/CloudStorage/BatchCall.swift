@@ -77,12 +77,14 @@ struct BatchCall: Sendable {
         guard let parsed = try? RequestHead(parsing: bytes[...]) else { return nil }
         var headers = parsed.headers
         headers["Host"] = outer.headers["Host"]
-        return EmulatorRequest(
+        var request = EmulatorRequest(
             method: parsed.method,
             target: parsed.target,
             headers: headers,
             body: RequestBody(bytes: Array(body))
         )
+        request.externalOrigin = outer.externalOrigin
+        return request
     }
 
     /// What stands before and after the first empty line.

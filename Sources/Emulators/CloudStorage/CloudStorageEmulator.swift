@@ -17,6 +17,9 @@ package final class CloudStorageEmulator: Sendable {
         /// Refuses requests without a token that this emulator issued.
         package var requiresToken = false
 
+        /// What links in responses begin with, when clients reach the emulator through a proxy: `https://host:port`.
+        package var externalOrigin: String?
+
         package init(root: String) { self.root = root }
     }
 
@@ -40,7 +43,11 @@ package final class CloudStorageEmulator: Sendable {
                 try state.createBucket(name, attributes: [:], now: now, &change)
             }
         }
-        let router = CloudStorageRouter(service: service, tokens: tokens)
+        let router = CloudStorageRouter(
+            service: service,
+            tokens: tokens,
+            externalOrigin: configuration.externalOrigin
+        )
         server = try EmulatorServer(
             name: "gcs",
             host: configuration.host,

@@ -2,8 +2,10 @@
 struct CloudStorageRouter: Sendable {
     let service: StorageService
     let tokens: AccessTokens
+    let externalOrigin: String?
 
     func respond(to request: inout EmulatorRequest) -> EmulatorResponse {
+        request.externalOrigin = externalOrigin
         if request.target.segments.first == "_emulator" { return administer(&request) }
         if let response = TokenEndpoint(tokens: tokens).respond(to: &request) { return response }
         let api = StorageAPI(service: service)

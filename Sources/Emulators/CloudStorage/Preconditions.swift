@@ -65,5 +65,6 @@ extension RequestTarget {
         return number
     }
 
-    func flag(_ name: String) -> Bool { value(name) == "true" }
+    /// Whether a parameter is true; the Python client spells it with a capital.
+    func flag(_ name: String) -> Bool { value(name).map { isSame($0, "true") || $0 == "1" } ?? false }
 }

@@ -106,10 +106,12 @@ struct StorageAPI: Sendable {
     func jsonBody(_ request: inout EmulatorRequest) throws(APIError) -> JSONValue {
         let bytes = try bodyBytes(&request, limit: Self.jsonLimit)
         if bytes.isEmpty { return .object([:]) }
-        guard let value = JSONValue(parsing: bytes), value.members != nil else {
-            throw APIError(400, "parseError", "Parse Error")
+        switch JSONValue(parsing: bytes) {
+        case .object(let members): return .object(members)
+        // What Go's client sends when there is nothing to say.
+        case .null: return .object([:])
+        default: throw APIError(400, "parseError", "Parse Error")
         }
-        return value
     }
 
     func bodyBytes(_ request: inout EmulatorRequest, limit: Int) throws(APIError) -> [UInt8] {

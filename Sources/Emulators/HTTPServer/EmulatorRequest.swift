@@ -22,8 +22,11 @@ package struct EmulatorRequest {
         self.faults = faults
     }
 
+    /// What links in responses begin with when the server stands behind a proxy; nil to take it from the request.
+    package var externalOrigin: String?
+
     /// The scheme and authority under which the client reached the server, for links in responses.
-    package var origin: String { "http://" + (headers["Host"] ?? "127.0.0.1") }
+    package var origin: String { externalOrigin ?? "http://" + (headers["Host"] ?? "127.0.0.1") }
 
     /// The value of the first query item of that name.
     package func query(_ name: String) -> String? { target.value(name) }

@@ -18,6 +18,9 @@ package final class EmulatorControl: Sendable {
     /// The rules in force, by number.
     package var rules: [(number: Int, rule: FaultRule)] { faults.withLock { $0.rules } }
 
+    /// How many requests each rule matched so far, struck by it or not.
+    package var ruleCounts: [(number: Int, count: Int)] { faults.withLock { $0.counts } }
+
     /// Removes all rules and forgets log and counters.
     package func reset() {
         faults.withLock { $0 = FaultScript() }
@@ -57,18 +60,5 @@ package final class EmulatorControl: Sendable {
         logged.bytesReceived = received
         logged.isWhole = isWhole
         recorder.withLock { $0.record(logged, mediaKey: response.mediaKey) }
-    }
-}
-
-extension EmulatorControl {
-    /// The answer of a route under `/_emulator/` that all servers share; nil when it is none of them.
-    fileprivate func adminResponse(to request: EmulatorRequest) -> EmulatorResponse? {
-        switch (request.method, request.target.rawPath) {
-        case ("POST", "/_emulator/reset"):
-            reset()
-            return EmulatorResponse(204)
-        default:
-            return nil
-        }
     }
 }

@@ -57,6 +57,8 @@ struct FaultScript {
 
     var rules: [(number: Int, rule: FaultRule)] { entries.map { ($0.number, $0.rule) } }
 
+    var counts: [(number: Int, count: Int)] { entries.map { ($0.number, $0.matched) } }
+
     mutating func add(_ rule: FaultRule) -> Int {
         added += 1
         entries.append(Entry(number: added, rule: rule))

@@ -156,7 +156,7 @@ let package = Package(
         .testTarget(name: "RepositoryTests", swiftSettings: strict),
         .testTarget(
             name: "SystemTests",
-            dependencies: ["TestSupport", "LinuxPlatform", "Checksums", "Manifests", "ObjectStorage"],
+            dependencies: ["TestSupport", "LinuxPlatform", "Checksums", "Manifests", "ObjectStorage", "Emulators"],
             swiftSettings: strict
         ),
     ]

@@ -76,13 +76,16 @@ package struct Conveyor: Sendable {
         var followed = false
         while true {
             let (plan, standing, isTidy) = try await look(source)
-            // What an interrupted run left is cleaned up, unless somebody is at it.
-            if plan.isComplete, isTidy || followed, let manifest = standing?.manifest {
+            // Not before it is tidy: whoever is at it may be dead, or may have left something when it woke up too late.
+            if plan.isComplete, isTidy, let manifest = standing?.manifest {
                 let outcome: ConveyanceReport.Outcome = followed ? .adopted : .unchanged
                 return ConveyanceReport(outcome: outcome, plan: PlanSummary(plan), manifest: manifest)
             }
             try refuse(plan)
-            if let report = try await tryHolding(source) { return report }
+            if var report = try await tryHolding(source) {
+                if followed, report.outcome == .unchanged { report.outcome = .adopted }
+                return report
+            }
             followed = true
         }
     }

@@ -162,10 +162,22 @@ extension FileStager {
             } catch {
                 guard error.code == .preconditionFailed else { throw error }
                 let standing = try await store.attributes(name, generation: nil)
-                if standing.crc32c == crc32c, standing.size == bytes.count { return }
+                if try await holds(standing, bytes) { return }
                 let replacing = WriteOptions(.generation(standing.generation), crc32c: crc32c)
                 _ = try await store.put(name, ByteSegments(bytes), replacing)
             }
+        }
+    }
+
+    /// Whether an object reads as these bytes; its checksum alone would not show damage at rest.
+    private func holds(_ object: ObjectAttributes, _ bytes: [UInt8]) async throws(ObjectStoreError) -> Bool {
+        guard object.size == bytes.count else { return false }
+        do throws(ObjectStoreError) {
+            let read = try await store.contents(object.name, generation: object.generation, limit: bytes.count)
+            return read.bytes == bytes
+        } catch {
+            guard error.code == .integrity else { throw error }
+            return false
         }
     }
 

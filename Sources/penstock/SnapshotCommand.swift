@@ -78,8 +78,25 @@ struct SnapshotCommand: AsyncParsableCommand {
     )
     var keepReplaced = Settings.current[PenstockSettings.keepReplaced]
 
+    @Option(
+        help: ArgumentHelp(
+            "Time to live of the lease on the destination: after how long another run may take over from a dead one.",
+            valueName: "seconds",
+            visibility: .hidden
+        )
+    )
+    var leaseSeconds = ConveyorOptions().leaseSeconds
+
+    @Option(help: ArgumentHelp("Bytes between two saved hash states.", valueName: "bytes", visibility: .hidden))
+    var markInterval = ConveyorOptions().markInterval
+
     @OptionGroup var transfer: TransferOptions
     @OptionGroup var store: StoreOptions
+
+    func validate() throws {
+        guard (1...86_400).contains(leaseSeconds) else { throw ValidationError("--lease-seconds is 1 to 86400") }
+        guard markInterval >= 1 << 20 else { throw ValidationError("--mark-interval is at least 1048576") }
+    }
 
     func run() async throws {
         let command = self
@@ -148,6 +165,8 @@ struct SnapshotCommand: AsyncParsableCommand {
         options.prune = prune
         options.rebuildManifest = rebuildManifest
         options.keepReplaced = keepReplaced.duration
+        options.leaseSeconds = leaseSeconds
+        options.markInterval = markInterval
         return options
     }
 

@@ -15,6 +15,9 @@ package final class EmulatorControl: Sendable {
 
     package func removeRule(_ number: Int) { faults.withLock { $0.remove(number) } }
 
+    /// How many requests a rule made go wrong so far, those still on their way included; 0 when it is not in force.
+    package func strikes(of number: Int) -> Int { faults.withLock { $0.strikes(of: number) } }
+
     /// The rules in force, by number.
     package var rules: [(number: Int, rule: FaultRule)] { faults.withLock { $0.rules } }
 

@@ -50,6 +50,7 @@ struct FaultScript {
         let number: Int
         let rule: FaultRule
         var matched = 0
+        var struck = 0
     }
 
     private var entries: [Entry] = []
@@ -65,6 +66,8 @@ struct FaultScript {
         return added
     }
 
+    func strikes(of number: Int) -> Int { entries.first { $0.number == number }?.struck ?? 0 }
+
     mutating func remove(_ number: Int) { entries.removeAll { $0.number == number } }
 
     /// The actions of the first rule that strikes; every matching rule counts the request.
@@ -74,6 +77,7 @@ struct FaultScript {
             entries[index].matched += 1
             if chosen == nil, entries[index].rule.strikes(entries[index].matched) {
                 chosen = entries[index].rule.actions
+                entries[index].struck += 1
             }
         }
         return chosen

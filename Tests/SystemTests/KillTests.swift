@@ -1,0 +1,169 @@
+import Emulators
+import Foundation
+import TestSupport
+import Testing
+
+extension ConveyanceProof {
+    /// SIGKILL anywhere in a conveyance; the same command, run again, finishes it as if nothing had happened.
+    @Suite struct KillTests {
+        /// Where a run dies.
+        struct Point: CustomStringConvertible {
+            enum Place {
+                /// While the nth request of a kind hangs, before or after it took effect.
+                case request(TripWire.Pattern, nth: Int, carriedOut: Bool)
+                /// When so many bytes have come from the Hub.
+                case bytes(Int)
+                /// In a first run at so many bytes, and again while the second run takes the lease of the first.
+                case theft(Int, carriedOut: Bool)
+            }
+            var description: String
+            var place: Place
+        }
+
+        /// How many requests of each kind one undisturbed conveyance makes.
+        struct Census {
+            let uploads: Int
+            let composes: Int
+            let moves: Int
+            let deletes: Int
+            let media: Int
+
+            init(_ log: [LoggedRequest]) {
+                func count(_ method: String, _ part: String, _ server: String = "gcs") -> Int {
+                    log.count { $0.server == server && $0.method == method && $0.target.contains(part) }
+                }
+                uploads = count("POST", "/upload/")
+                composes = count("POST", "/compose")
+                moves = count("POST", "/moveTo/")
+                deletes = count("DELETE", "/o/")
+                media = count("GET", "/", "cdn")
+            }
+        }
+
+        private static let repository = "acme/killed"
+        private static let files = ModelFiles(
+            seed: 1,
+            [
+                "model-00001-of-00002.safetensors": 72 << 20 | 12_345, "model-00002-of-00002.safetensors": 21 << 20 | 1,
+                "tokenizer.json": 3 << 20, "config.json": 700, "onnx/decoder/model.onnx": 1 << 20, "empty.txt": 0,
+            ],
+            twins: ["copy/weights.safetensors": "model-00002-of-00002.safetensors"]
+        )
+        /// What a kill may waste: the memory for buffers, which is less than the 64 MiB that are promised.
+        private static let window = 16 << 20
+
+        @Test func killedAnywhereItFinishesWhenRunAgain() async throws {
+            let servers = try EmulatedServers()
+            try Self.files.write(to: servers.directory(of: Self.repository))
+            servers.hub.warm()
+            let census = try await Self.undisturbed(servers)
+            var random = TestRun.random(1)
+            let points = Self.points(census, &random)
+            for (index, point) in points.enumerated() {
+                try await Self.prove(point, servers, prefix: "killed/\(index)")
+            }
+            #expect(points.count >= (TestRun.isSoak ? 50 : 10))
+        }
+
+        private static func undisturbed(_ servers: EmulatedServers) async throws -> Census {
+            let ended = try await servers.run(arguments(repository, "whole"))
+            try #require(ended.status == 0, "\(ended)")
+            try await files.expectConveyed(to: servers.bucket, "whole")
+            #expect(servers.fetchedBytes == files.distinctSize, "every byte once, twins too")
+            try await servers.bucket.deleteAll("whole/")
+            return Census(servers.control.log)
+        }
+
+        /// One point: die there, run again, compare everything.
+        private static func prove(_ point: Point, _ servers: EmulatedServers, prefix: String) async throws {
+            servers.control.reset()
+            let command = arguments(repository, prefix)
+            let kills = try await die(point, command, servers)
+            #expect(kills > 0, "\(point): the run ended before it got there")
+            let ended = try await servers.run(command)
+            #expect(ended.status == 0, "\(point): \(ended)")
+            let twice = servers.fetchedBytes - files.distinctSize
+            #expect(twice <= kills * window, "\(point): \(twice) bytes were fetched twice in \(kills) kills")
+            try await files.expectConveyed(to: servers.bucket, prefix, "\(point)")
+            let verified = try await servers.run(verify(prefix))
+            #expect(verified.status == 0, "\(point): \(verified)")
+            try await servers.bucket.deleteAll("\(prefix)/")
+        }
+
+        /// Runs until it is killed at the point.
+        ///
+        /// - Returns: how many runs were killed.
+        private static func die(_ point: Point, _ command: [String], _ servers: EmulatedServers) async throws -> Int {
+            func fetched() -> Int { servers.control.mediaBytes.values.reduce(0, +) }
+            switch point.place {
+            case .request(let pattern, let nth, let carriedOut):
+                let wire = try servers.tripWire(pattern, nth: nth, carriedOut: carriedOut)
+                defer { wire.disarm() }
+                return try await servers.start(command).killed { wire.isTripped } ? 1 : 0
+            case .bytes(let count):
+                return try await servers.start(command).killed { fetched() >= count } ? 1 : 0
+            case .theft(let count, let carriedOut):
+                guard try await servers.start(command).killed(when: { fetched() >= count }) else { return 0 }
+                let wire = try servers.tripWire(.replacingUpload, carriedOut: carriedOut)
+                defer { wire.disarm() }
+                return try await servers.start(command).killed { wire.isTripped } ? 2 : 1
+            }
+        }
+    }
+}
+
+// MARK: - The points
+
+extension ConveyanceProof.KillTests {
+    /// All points of a soak, or those that must not be missing and a seeded choice of the others.
+    private static func points(_ census: Census, _ random: inout SeededRandom) -> [Point] {
+        let landmarks = landmarks(census)
+        var others = scattered(census, &random)
+        others.shuffle(using: &random)
+        return landmarks + (TestRun.isSoak ? others : Array(others.prefix(3)))
+    }
+
+    private static func landmarks(_ census: Census) -> [Point] {
+        func at(_ description: String, _ pattern: TripWire.Pattern, _ nth: Int, _ carriedOut: Bool) -> Point {
+            Point(description: description, place: .request(pattern, nth: nth, carriedOut: carriedOut))
+        }
+        return [
+            at("composed, not yet published", .compose, census.composes, true),
+            at("the intent recorded, nothing published", .upload, census.uploads - 1, true),
+            at("published, no manifest", .move, census.moves, true),
+            at("the manifest on its way", .upload, census.uploads, false),
+            at("the manifest there, nothing cleaned up", .upload, census.uploads, true),
+            at("half cleaned up", .delete, max(1, census.deletes / 2), false),
+            Point(description: "stealing the lease", place: .theft(20 << 20, carriedOut: true)),
+        ]
+    }
+
+    private static func scattered(_ census: Census, _ random: inout SeededRandom) -> [Point] {
+        var points: [Point] = []
+        func add(_ count: Int, _ word: String, _ pattern: TripWire.Pattern, of total: Int) {
+            for _ in 0..<count {
+                let nth = Int.random(in: 1...max(1, total), using: &random)
+                let carriedOut = Bool.random(using: &random)
+                let place = Point.Place.request(pattern, nth: nth, carriedOut: carriedOut)
+                points.append(Point(description: "\(carriedOut ? "after" : "before") \(word) \(nth)", place: place))
+            }
+        }
+        add(12, "upload", .upload, of: census.uploads)
+        add(8, "range", .media, of: census.media)
+        add(4, "compose", .compose, of: census.composes)
+        add(5, "move", .move, of: census.moves)
+        add(7, "delete", .delete, of: census.deletes)
+        for _ in 0..<8 {
+            let bytes = Int.random(in: 0..<files.distinctSize, using: &random)
+            points.append(Point(description: "after \(bytes) bytes", place: .bytes(bytes)))
+        }
+        for carriedOut in [true, false] {
+            let bytes = Int.random(in: 0..<files.distinctSize / 2, using: &random)
+            let word = carriedOut ? "after" : "before"
+            points.append(
+                Point(description: "\(word) a theft, at \(bytes)", place: .theft(bytes, carriedOut: carriedOut))
+            )
+        }
+        return points
+    }
+}

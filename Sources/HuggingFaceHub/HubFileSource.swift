@@ -111,13 +111,10 @@ package final class HubFileSource: RangedSource {
                 version = place.version
                 url = place.url
             }
-            var sawCommit = file.isLFS
             for _ in 0...client.configuration.limits.redirects {
-                let hop = try await hop(read, from: done, url, sawCommit, deadline, subject)
+                let hop = try await hop(read, from: done, url, deadline, subject)
                 switch hop {
-                case .redirect(let target, let named):
-                    url = target
-                    sawCommit = sawCommit || named
+                case .redirect(let target): url = target
                 case .end(var outcome):
                     if case .refused(_, let error) = outcome.end { outcome.end = .refused(version: version, error) }
                     return outcome
@@ -138,7 +135,7 @@ package final class HubFileSource: RangedSource {
     }
 
     private enum Hop {
-        case redirect(String, namedCommit: Bool)
+        case redirect(String)
         case end(Outcome)
     }
 
@@ -147,7 +144,6 @@ package final class HubFileSource: RangedSource {
         _ read: RangeRead,
         from done: Int,
         _ url: String,
-        _ sawCommit: Bool,
         _ deadline: MonotonicInstant,
         _ subject: HubSubject
     ) async throws(AttemptFailure) -> Hop {
@@ -159,7 +155,6 @@ package final class HubFileSource: RangedSource {
         let check = HeadCheck(
             expectation: expectation,
             commit: isSigned ? nil : commit.sha,
-            needsCommit: !sawCommit,
             hash: isSigned ? nil : file.hash
         )
         var request = HTTPRequest("GET", url, headers: client.headers(for: url))
@@ -199,8 +194,7 @@ package final class HubFileSource: RangedSource {
         case .deliver:
             return .end(Outcome(delivered: result.delivered, end: .complete))
         case .redirect:
-            let target = try client.redirectTarget(head, from: url, subject)
-            return .redirect(target, namedCommit: head.headers["x-repo-commit"] != nil)
+            return .redirect(try client.redirectTarget(head, from: url, subject))
         case .wrong(let code, let why):
             let isPointer = file.isLFS && LFSPointer.isPointer(result.collected)
             let text = isPointer ? "the server sent the LFS pointer instead of the content" : why

@@ -53,13 +53,11 @@ import Testing
         #expect(transport.requests[1].headers["authorization"] == nil)
     }
 
-    @Test func refusesAServerThatIsNoHub() async throws {
+    @Test func doesWithoutACommitWhereTheHashDecides() async throws {
         let content = pattern(10)
         let transport = ScriptedTransport { request, _ in partial(request, of: content) }
         let result = await read(try makeClient(transport).source(for: gitFile(content), in: makeCommit()), 0, 10)
-        #expect(result.error?.code == .protocolViolation)
-        #expect(result.error?.message.contains("X-Repo-Commit") == true)
-        #expect(result.tapped.isEmpty)
+        #expect(result.error == nil && result.bytes == content)
     }
 
     @Test func noticesAnotherCommitOrHash() async throws {

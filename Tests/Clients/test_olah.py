@@ -147,7 +147,8 @@ def storage(tmp_path_factory):
 
 
 def penstock(storage, port, *arguments):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING", "PENSTOCK_"))}
+    ours = ("HF_", "HUGGING", "PENSTOCK_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment |= {
         "HF_ENDPOINT": f"http://127.0.0.1:{port}",
         "STORAGE_EMULATOR_HOST": storage.storage,

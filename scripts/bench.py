@@ -121,7 +121,9 @@ class Bench:
             time.sleep(0.05)
         words = dict(word.split("=", 1) for word in ready.read_text().split()[1:])
         self.gcs, self.hub = words["gcs"], words["hub"]
-        self.environment = dict(os.environ, STORAGE_EMULATOR_HOST=self.gcs, HF_ENDPOINT=self.hub)
+        # The tests' own variables are no settings of penstock.
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+        self.environment.update(STORAGE_EMULATOR_HOST=self.gcs, HF_ENDPOINT=self.hub)
         self.environment.update(NO_PROXY="127.0.0.1,localhost", no_proxy="127.0.0.1,localhost", HF_HUB_DISABLE_XET="1")
         self.environment.update(HF_HUB_DISABLE_UPDATE_CHECK="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
 

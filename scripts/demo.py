@@ -97,7 +97,9 @@ def main() -> None:
     emulator, addresses = start_emulator(scratch, hub_root)
     mounted = None
     try:
-        environment = dict(os.environ, STORAGE_EMULATOR_HOST=addresses["gcs"], HF_ENDPOINT=addresses["hub"])
+        # The tests' own variables are no settings of penstock.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+        environment.update(STORAGE_EMULATOR_HOST=addresses["gcs"], HF_ENDPOINT=addresses["hub"])
         environment["NO_PROXY"] = environment["no_proxy"] = "127.0.0.1,localhost"
         say("from the Hub into the bucket, no disk in between, every byte proven")
         began = time.monotonic()

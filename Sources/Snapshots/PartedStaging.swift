@@ -215,16 +215,34 @@ extension PartedStaging {
         return runs.sorted { $0.key < $1.key }.flatMap(\.value)
     }
 
-    private func parts(_ brought: [Brought]) -> [ComposeSource] {
-        var objects = held.mapValues(\.object)
-        for piece in brought { if let part = piece.part { objects[piece.range.offset] = part } }
-        return objects.sorted { $0.key < $1.key }.map { ComposeSource($0.value.name, $0.value.generation) }
+    /// An object of a row that is to be joined.
+    private struct Component: Sendable {
+        var source: ComposeSource
+        var size: Int
+        var crc32c: CRC32C
+    }
+
+    private func parts(_ brought: [Brought]) -> [Component] {
+        var components = held.mapValues { part in
+            Component(
+                source: ComposeSource(part.object.name, part.object.generation),
+                size: part.metadata.size,
+                crc32c: part.metadata.crc32c
+            )
+        }
+        for piece in brought {
+            guard let part = piece.part else { continue }
+            components[piece.range.offset] = Component(
+                source: ComposeSource(part.name, part.generation),
+                size: piece.range.count,
+                crc32c: GranuleAccumulator.combined(piece.granules, count: piece.range.count)
+            )
+        }
+        return components.sorted { $0.key < $1.key }.map(\.value)
     }
 
     /// Joins the parts, in levels of 32 where there are more.
-    private func compose(_ parts: [ComposeSource], _ digests: FileDigests) async throws(SnapshotError)
-        -> ObjectAttributes
-    {
+    private func compose(_ parts: [Component], _ digests: FileDigests) async throws(SnapshotError) -> ObjectAttributes {
         var row = parts
         var level = 0
         while row.count > 32 {
@@ -232,23 +250,12 @@ extension PartedStaging {
             let currentLevel = level
             row = try await mapConcurrently(Array(groups.enumerated()), limit: 8) {
                 numbered async throws(SnapshotError) in
-                let (index, group) = numbered
-                if group.count == 1 { return group[0] }
-                let composite = try await stager.storing(file) { () async throws(ObjectStoreError) in
-                    let name = try resources.paths.composite(
-                        file.hash.transfer,
-                        lease: resources.lease,
-                        level: currentLevel,
-                        index: index
-                    )
-                    return try await store.compose(group, into: name, WriteOptions(.absent, storageClass: "STANDARD"))
-                }
-                return ComposeSource(composite.name, composite.generation)
+                try await join(numbered.element, level: currentLevel, index: numbered.offset)
             }
             level += 1
         }
         let name = try stager.stagedName(file)
-        let sources = row
+        let sources = row.map(\.source)
         let whole = try await stager.storing(file) { () async throws(ObjectStoreError) in
             try await store.compose(sources, into: name, stager.stagedOptions(file, digests))
         }
@@ -260,5 +267,23 @@ extension PartedStaging {
             throw SnapshotError(.integrity, message, isResumable: true)
         }
         return whole
+    }
+
+    /// Makes one temporary object of up to 32.
+    private func join(_ group: [Component], level: Int, index: Int) async throws(SnapshotError) -> Component {
+        if group.count == 1 { return group[0] }
+        let size = group.reduce(0) { $0 + $1.size }
+        let crc32c = group.reduce(CRC32C.empty) { $0.combine(with: $1.crc32c, count: $1.size) }
+        let composite = try await stager.storing(file) { () async throws(ObjectStoreError) in
+            let name = try resources.paths.composite(
+                file.hash.transfer,
+                lease: resources.lease,
+                level: level,
+                index: index
+            )
+            let options = WriteOptions(.absent, storageClass: "STANDARD", crc32c: crc32c)
+            return try await store.compose(group.map(\.source), into: name, options)
+        }
+        return Component(source: ComposeSource(composite.name, composite.generation), size: size, crc32c: crc32c)
     }
 }

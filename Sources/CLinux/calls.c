@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 int clinux_openat(int directory, const char *path, int flags, unsigned mode) {
@@ -26,3 +27,19 @@ void clinux_name_this_thread(const char *name) {
 const char *clinux_error_text(int error, char *buffer, size_t length) { return strerror_r(error, buffer, length); }
 
 int clinux_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
+long clinux_copy_file_range(int from, long from_offset, int to, long to_offset, size_t count) {
+    off64_t source = from_offset, target = to_offset;
+    return copy_file_range(from, &source, to, &target, count, 0);
+}
+
+static int set_lock(int fd, short type) {
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0, .l_pid = 0};
+    return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+int clinux_try_lock(int fd, int is_exclusive) { return set_lock(fd, is_exclusive ? F_WRLCK : F_RDLCK); }
+
+int clinux_unlock(int fd) { return set_lock(fd, F_UNLCK); }
+
+long clinux_random(void *buffer, size_t count) { return getrandom(buffer, count, 0); }

@@ -25,6 +25,17 @@ const char *clinux_error_text(int error, char *buffer, size_t length);
 // pipe2(2) is a GNU extension that Swift's Glibc module does not declare: both ends closed on exec from the start.
 int clinux_pipe(int ends[2]);
 
+// copy_file_range(2) is a GNU extension. Offsets are positions in the files; no file offset moves.
+long clinux_copy_file_range(int from, long from_offset, int to, long to_offset, size_t count);
+
+// Open file description locks, fcntl(2): the whole file, exclusive or shared; owned by the open file, not the process,
+// and gone when its last descriptor is closed. 0, or -1 with errno EAGAIN when another holds it.
+int clinux_try_lock(int fd, int is_exclusive);
+int clinux_unlock(int fd);
+
+// getrandom(2), from a header that Swift's Glibc module does not include: bytes written, or -1 with errno.
+long clinux_random(void *buffer, size_t count);
+
 // memfd_create(2) and mremap(2): GNU extensions; the second is variadic. Descriptors are close-on-exec.
 int clinux_memfd_create(const char *name);
 void *clinux_mremap(void *address, size_t old_size, size_t new_size);

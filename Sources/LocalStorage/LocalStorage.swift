@@ -1,1 +1,0 @@
-// LocalStorage: an ObjectStore on a directory.

@@ -5,6 +5,7 @@ import GoogleCredentials
 import HTTPEngine
 import HuggingFaceHub
 import LinuxPlatform
+import LocalStorage
 import ObjectStorage
 import Snapshots
 
@@ -29,10 +30,19 @@ struct Services {
         }
     }
 
-    func store(_ destination: Destination, _ options: StoreOptions) async throws(CommandFailure) -> any ObjectStore {
+    /// - Parameter makesDirectory: of `file://`, when it is missing; a bucket is never made.
+    func store(
+        _ destination: Destination,
+        _ options: StoreOptions,
+        makesDirectory: Bool = false
+    ) async throws(CommandFailure) -> any ObjectStore {
         switch destination.kind {
-        case .directory:
-            throw CommandFailure(.usage, "\(destination): directories are not supported yet")
+        case .directory(let path):
+            do throws(ObjectStoreError) {
+                return try LocalObjectStore(path, createsDirectory: makesDirectory)
+            } catch {
+                throw CommandFailure(error, while: "opening \(destination)")
+            }
         case .bucket(let name, _):
             return try await bucket(name, options)
         }

@@ -286,7 +286,7 @@ extension Services {
         _ options: StoreOptions
     ) async throws(SnapshotError) -> any ObjectStore {
         do throws(CommandFailure) {
-            return try await store(destination, options)
+            return try await store(destination, options, makesDirectory: true)
         } catch {
             throw SnapshotError(SnapshotError.Code(exitCode: error.status.rawValue), error.message)
         }

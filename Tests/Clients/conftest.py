@@ -7,11 +7,14 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Where the script stands that fetches the real model.
+sys.path.insert(0, str(ROOT / "Tests" / "Fixtures"))
 
 
 def emulator_program():

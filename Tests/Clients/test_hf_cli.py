@@ -8,8 +8,6 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Fixtures"))
-
 import emulated_hub
 import fetch_minilm
 from fetch_minilm import COMMIT, FILES, REPOSITORY, hub_hash

@@ -12,7 +12,9 @@ extension FUSESession {
         var status = stat()
         status.st_ino = UInt(attributes.number)
         status.st_mode = attributes.isDirectory ? S_IFDIR | 0o555 : S_IFREG | 0o444
-        status.st_nlink = attributes.isDirectory ? 2 : 1
+        // One link says of a directory that its links are not counted. Two would say that it has no directories in it:
+        // fts(3) and what is built on it would not look for any.
+        status.st_nlink = 1
         status.st_uid = owners.user
         status.st_gid = owners.group
         status.st_size = attributes.size

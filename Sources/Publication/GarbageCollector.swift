@@ -21,7 +21,8 @@ package struct GarbageCollector: Sendable {
         var wanted = Set((manifest?.files ?? []).map(\.sha256.description))
         for (content, object) in listing.replaced {
             let since = object.updated ?? object.created ?? now
-            if since.duration(to: now) >= keepReplaced {
+            // The server's clock has whole seconds: what was kept aside in this one has a negative age.
+            if since.duration(to: now) >= keepReplaced || keepReplaced <= .zero {
                 garbage.append(object)
             } else {
                 wanted.insert(content)

@@ -47,6 +47,13 @@ package final class HubSnapshot: SnapshotSource {
                     "none of the \(all.count) files of \(repository) is left after the filters"
                 )
             }
+            if layout == .plain, let own = chosen.first(where: { PenstockPaths.isReserved($0.path) }) {
+                let directory = PenstockPaths.directory
+                throw HubError(
+                    .invalidName,
+                    "\(own.path) lies in '\(directory)', which is Penstock's own; --exclude '\(directory)/*' leaves it out"
+                )
+            }
             let filters = SnapshotManifest.Filters(include: include, exclude: exclude)
             return try HubSnapshot(client, commit, recorded ?? revision, chosen, filters, layout)
         } catch {
@@ -138,9 +145,8 @@ extension SnapshotError {
             case .repositoryNotFound, .revisionNotFound, .entryNotFound, .gated, .disabled: .notFound
             case .badToken, .forbidden, .untrusted: .credentials
             case .rateLimited, .unavailable, .deadlineExceeded: .retryable
-            case .integrity, .unusableListing, .notAHub: .integrity
+            case .integrity, .unusableListing, .notAHub, .unsupported: .integrity
             case .invalidName, .invalidRequest, .offline: .usage
-            case .unsupported: .internal
             case .cancelled: .interrupted
             }
         self.init(code, error.description)

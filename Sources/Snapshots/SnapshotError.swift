@@ -38,11 +38,12 @@ package struct SnapshotError: Error, Sendable, CustomStringConvertible {
             case .notFound, .containerNotFound: .notFound
             case .unauthenticated, .forbidden: .credentials
             case .preconditionFailed: .conflict
-            case .integrity, .protocolViolation: .integrity
+            // What a server cannot do that it must: it ignores ranges and sends other bytes than were asked for.
+            case .integrity, .protocolViolation, .unsupported: .integrity
             case .invalidName: .usage
             case .rateLimited, .unavailable, .deadlineExceeded, .sessionLost, .noSpace: .retryable
             case .cancelled: .interrupted
-            case .invalidRequest, .outOfRange, .unsupported, .internal: .internal
+            case .invalidRequest, .outOfRange, .internal: .internal
             }
         self.init(code, "\(doing): \(error)")
     }

@@ -89,7 +89,18 @@ private struct SecretScanner {
         let pathEnd = bytes[index..<end].firstIndex { $0 == 0x3F || $0 == 0x23 } ?? end
         result += bytes[index..<pathEnd]
         index = pathEnd
-        if pathEnd < end { cutQuery(to: end) }
+        copyGeneration(before: end)
+        if index < end { cutQuery(to: end) }
+    }
+
+    /// `gs://bucket/object#123`, perhaps with a colon behind it: a generation is no secret, and errors need it.
+    private mutating func copyGeneration(before end: Int) {
+        guard index < end, bytes[index] == 0x23 else { return }
+        let digits = bytes[(index + 1)..<end].prefix { (0x30...0x39).contains($0) }
+        let rest = bytes[digits.endIndex..<end]
+        guard !digits.isEmpty, rest.allSatisfy({ $0 == 0x3A || $0 == 0x2C || $0 == 0x2E }) else { return }
+        result += bytes[index..<end]
+        index = end
     }
 
     private mutating func cutQuery(to end: Int) {

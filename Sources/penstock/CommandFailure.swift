@@ -4,6 +4,7 @@ import Glibc
 import ObjectStorage
 import Publication
 import Snapshots
+import Telemetry
 
 /// What ends a command: a sentence for standard error, and the exit code that Jobs go by.
 struct CommandFailure: Error {
@@ -46,8 +47,8 @@ extension ParsableCommand {
     }
 }
 
-/// Writes to standard error, past every buffer.
-func standardError(_ text: String) { write(STDERR_FILENO, text) }
+/// Writes to standard error, past every buffer. What looks like a secret is cut out: servers echo what they were sent.
+func standardError(_ text: String) { write(STDERR_FILENO, Redaction.redacted(text)) }
 /// Writes to standard output, past every buffer.
 func standardOutput(_ text: String) { write(STDOUT_FILENO, text) }
 

@@ -1,5 +1,6 @@
 import ObjectStorage
 import Snapshots
+import Telemetry
 
 /// The events of `--json`: one object a line, `event` first.
 enum EventJSON {
@@ -23,7 +24,7 @@ enum EventJSON {
         case .resumed(let path, let bytes): file("resumed", path.value, bytes)
         case .fileStaged(let path, let bytes): file("file_staged", path.value, bytes)
         case .fetchedAgain(let path, let reason):
-            "{\"event\":\"fetched_again\",\"path\":\(quoted(path.value)),\"reason\":\(quoted(reason))}"
+            "{\"event\":\"fetched_again\",\"path\":\(quoted(path.value)),\"reason\":\(quoted(Redaction.redacted(reason)))}"
         case .publishing(let files): object("publishing", [("files", files)])
         case .published: object("published", [])
         case .fetched, .readBack, .stored: nil

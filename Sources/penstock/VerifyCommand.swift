@@ -4,6 +4,7 @@ import LinuxPlatform
 import Manifests
 import ObjectStorage
 import Snapshots
+import Telemetry
 
 struct VerifyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -143,13 +144,14 @@ struct VerifyCommand: AsyncParsableCommand {
 
     private func show(_ report: VerificationReport) {
         for problem in report.problems {
+            let message = Redaction.redacted(problem.message)
             if transfer.json {
                 standardOutput(
                     "{\"event\":\"problem\",\"path\":\(EventJSON.quoted(problem.path.value)),\"fault\":"
-                        + "\"\(problem.fault.rawValue)\",\"message\":\(EventJSON.quoted(problem.message))}\n"
+                        + "\"\(problem.fault.rawValue)\",\"message\":\(EventJSON.quoted(message))}\n"
                 )
             } else {
-                standardOutput("\(problem.fault.rawValue)  \(problem.path): \(problem.message)\n")
+                standardOutput("\(problem.fault.rawValue)  \(problem.path): \(message)\n")
             }
         }
         if transfer.json {

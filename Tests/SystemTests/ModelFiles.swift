@@ -17,6 +17,11 @@ struct ModelFiles: Sendable {
         self.contents = contents
     }
 
+    private init(_ contents: [String: Data]) { self.contents = contents }
+
+    /// These files and others.
+    func with(_ others: ModelFiles) -> ModelFiles { ModelFiles(contents.merging(others.contents) { $1 }) }
+
     /// A block of random bytes again and again, each time numbered: quick to make, and nowhere the same.
     private static func content(seed: UInt64, _ size: Int) -> Data {
         var random = SeededRandom(seed: seed)

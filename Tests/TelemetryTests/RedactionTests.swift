@@ -48,6 +48,8 @@ struct RedactionTests {
             ("a/b.safetensors", "a/b.safetensors"),
             ("hf_transfer", "hf_transfer"),
             ("gs://bucket/o", "gs://bucket/o"),
+            ("gs://bucket/o#17954: wrong", "gs://bucket/o#17954: wrong"),
+            ("gs://bucket/o#17954x", "gs://bucket/o#[redacted]"),
             ("", ""),
         ]
     )

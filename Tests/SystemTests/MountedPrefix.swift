@@ -1,0 +1,48 @@
+import Foundation
+import Testing
+
+/// `penstock mount` of a prefix, for as long as a test needs it. Mounting takes root and /dev/fuse.
+final class MountedPrefix {
+    struct NotMounted: Error { let reason: String }
+
+    private let program: RunningProgram
+    private let directory: URL
+
+    init(_ servers: EmulatedServers, _ prefix: String, _ more: [String] = []) async throws {
+        directory = servers.root.appending(path: "mount-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        let source = "gs://\(EmulatedServers.bucket)/\(prefix)"
+        let program = try servers.start(["mount", source, directory.path, "--memory", "16M"] + more)
+        self.program = program
+        let isDecided = try await eventually(within: .seconds(60)) {
+            !program.printed.output.isEmpty || !program.isRunning
+        }
+        guard isDecided, program.isRunning else { throw NotMounted(reason: "\(program.printed)") }
+    }
+
+    deinit { umount2(directory.path, Int32(MNT_DETACH)) }
+
+    /// Every file with its bytes, read through the kernel.
+    func contents() throws -> [String: Data] {
+        var contents: [String: Data] = [:]
+        for path in try FileManager.default.subpathsOfDirectory(atPath: directory.path) {
+            let file = directory.appending(path: path)
+            var isDirectory: ObjCBool = false
+            guard FileManager.default.fileExists(atPath: file.path, isDirectory: &isDirectory), !isDirectory.boolValue
+            else { continue }
+            contents[path] = try Data(contentsOf: file)
+        }
+        return contents
+    }
+
+    /// Ends it as a person does.
+    @discardableResult
+    func unmount() async throws -> EndedProgram {
+        program.send(SIGTERM)
+        let ended = try await program.ended()
+        #expect(ended.status == 0, "\(ended)")
+        let mounts = try String(contentsOf: URL(filePath: "/proc/self/mounts"), encoding: .utf8)
+        #expect(!mounts.contains(directory.path))
+        return ended
+    }
+}

@@ -1,4 +1,5 @@
 package import ObjectStorage
+package import TransferEngine
 
 /// What happens during a conveyance, for progress bars, logs and tests.
 package enum ConveyanceEvent: Sendable {
@@ -46,6 +47,8 @@ package struct ConveyorOptions: Sendable {
     package var markInterval: Int
     /// When a single request to the source or the bucket is given up, its retries included.
     package var requestDeadline: Duration
+    /// Says that a server asked to slow down: the limit on concurrent requests falls.
+    package var throttle = ThrottleSignal()
 
     package init(
         memory: Int = 512 << 20,

@@ -40,7 +40,9 @@ package struct TransferResources: Sendable {
             maximum: budget.bufferCount,
             now: time.now()
         )
-        gate = ConcurrencyGate(control, time: time)
+        let gate = ConcurrencyGate(control, time: time)
+        self.gate = gate
+        options.throttle.listen { gate.throttled() }
     }
 
     func leaseBuffer(for file: String) async throws(SnapshotError) -> BufferLease {

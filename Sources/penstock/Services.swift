@@ -8,11 +8,14 @@ import LinuxPlatform
 import LocalStorage
 import ObjectStorage
 import Snapshots
+import TransferEngine
 
 /// What the one-shot commands are made of, from the environment and the flags they share.
 struct Services {
     let environment: [String: String]
     let engine: HTTPEngine
+    /// Fired when a bucket asks to slow down.
+    let throttle = ThrottleSignal()
 
     /// - Parameter connections: to one host at once.
     init(connections: Int = 64) throws(CommandFailure) {
@@ -60,7 +63,8 @@ struct Services {
                 options: StorageOptions(
                     userProject: options.billingProject,
                     userAgent: "penstock/\(Version.text)",
-                    replacesSessionAuthority: endpoint.isEmulator
+                    replacesSessionAuthority: endpoint.isEmulator,
+                    onThrottle: { [throttle] in throttle.fire() }
                 )
             )
         } catch {

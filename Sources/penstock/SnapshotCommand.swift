@@ -128,7 +128,7 @@ struct SnapshotCommand: AsyncParsableCommand {
             let conveyor = Conveyor(
                 to: objects,
                 prefix: prefix(reference.repository),
-                options: options,
+                options: options(services),
                 time: SystemTime(),
                 observer: display.observer
             )
@@ -159,8 +159,9 @@ struct SnapshotCommand: AsyncParsableCommand {
         return failure
     }
 
-    private var options: ConveyorOptions {
+    private func options(_ services: Services) -> ConveyorOptions {
         var options = transfer.conveyor
+        options.throttle = services.throttle
         options.overwrite = overwrite
         options.prune = prune
         options.rebuildManifest = rebuildManifest

@@ -226,9 +226,9 @@ extension Conveyor {
         _ source: any SnapshotSource
     ) async throws(SnapshotError) -> ConveyanceReport {
         let publisher = Publisher(store, paths, keeper)
-        try await publishing { () async throws(PublicationError) in
-            if let (object, intent) = try await PublicationIntent.standing(store, paths) {
-                _ = try await publisher.finish(intent, recordedAs: object.generation)
+        if let (object, intent) = try await standingIntent(publisher) {
+            _ = try await publishing { () async throws(PublicationError) in
+                try await publisher.finish(intent, recordedAs: object.generation)
             }
         }
         let (plan, standing, _) = try await look(source)
@@ -248,6 +248,30 @@ extension Conveyor {
         try await collectGarbage(publisher)
         observer(.published)
         return ConveyanceReport(outcome: .conveyed, plan: summary, manifest: manifest)
+    }
+
+    /// What an earlier run intended. One that cannot be read is in the way of every run: with `rebuildManifest` it goes,
+    /// and what was published by it is proven anew like everything else that the manifest does not name.
+    private func standingIntent(
+        _ publisher: Publisher
+    ) async throws(SnapshotError) -> (attributes: ObjectAttributes, intent: PublicationIntent)? {
+        do throws(PublicationError) {
+            return try await PublicationIntent.standing(store, paths)
+        } catch {
+            guard error.code == .record || error.code == .integrity else { throw SnapshotError(error) }
+            guard options.rebuildManifest else {
+                let advice = "; prove and record every file anew with --rebuild-manifest"
+                throw SnapshotError(.integrity, error.message + advice)
+            }
+        }
+        let unreadable: ObjectAttributes
+        do throws(ObjectStoreError) {
+            unreadable = try await store.attributes(try paths.intent, generation: nil)
+        } catch {
+            throw SnapshotError(error, while: "removing what cannot be read under \(place)")
+        }
+        try await publishing { () async throws(PublicationError) in try await publisher.delete([unreadable]) }
+        return nil
     }
 
     private func collectGarbage(_ publisher: Publisher) async throws(SnapshotError) {

@@ -142,6 +142,23 @@ extension ConveyanceProof.BitFlipTests {
         try await servers.bucket.objects("flipped/.penstock/\(kind)/")
     }
 
+    @Test(arguments: [true, false]) func inTheIntentItIsRefusedAndRebuilt(atRest: Bool) async throws {
+        var random = TestRun.random(20)
+        for _ in 0..<Self.rounds {
+            let wire = try servers.tripWire(.move, nth: 2, carriedOut: true)
+            try #require(try await servers.start(command).killed { wire.isTripped })
+            wire.disarm()
+            let byte = try await damage("flipped/.penstock/intent.json", &random, atRest: atRest)
+            let refused = try await servers.run(command)
+            #expect(refused.status == 3, "byte \(byte): \(refused)")
+            #expect(refused.errors.contains("--rebuild-manifest"), "\(refused)")
+            try await expectHealed(try await servers.run(command + ["--rebuild-manifest"]), "byte \(byte)")
+            let verified = try await servers.run(ConveyanceProof.verify("flipped"))
+            #expect(verified.status == 0, "\(verified)")
+            try await servers.bucket.deleteAll("flipped/")
+        }
+    }
+
     @Test func inAStoredPartItIsFetchedAgain() async throws {
         var random = TestRun.random(13)
         for _ in 0..<Self.rounds {

@@ -13,6 +13,8 @@ extension ConveyanceProof {
                 case request(TripWire.Pattern, nth: Int, carriedOut: Bool)
                 /// When so many bytes have come from the Hub.
                 case bytes(Int)
+                /// One run after the other, each when so many bytes have come in all.
+                case series([Int])
                 /// In a first run at so many bytes, and again while the second run takes the lease of the first.
                 case theft(Int, carriedOut: Bool)
             }
@@ -102,6 +104,12 @@ extension ConveyanceProof {
                 return try await servers.start(command).killed { wire.isTripped } ? 1 : 0
             case .bytes(let count):
                 return try await servers.start(command).killed { fetched() >= count } ? 1 : 0
+            case .series(let counts):
+                var kills = 0
+                for count in counts where try await servers.start(command).killed(when: { fetched() >= count }) {
+                    kills += 1
+                }
+                return kills
             case .theft(let count, let carriedOut):
                 guard try await servers.start(command).killed(when: { fetched() >= count }) else { return 0 }
                 let wire = try servers.tripWire(.replacingUpload, carriedOut: carriedOut)
@@ -156,6 +164,10 @@ extension ConveyanceProof.KillTests {
         for _ in 0..<8 {
             let bytes = Int.random(in: 0..<files.distinctSize, using: &random)
             points.append(Point(description: "after \(bytes) bytes", place: .bytes(bytes)))
+        }
+        for _ in 0..<3 {
+            let counts = (0..<4).map { _ in Int.random(in: 0..<files.distinctSize, using: &random) }.sorted()
+            points.append(Point(description: "again and again, after \(counts) bytes", place: .series(counts)))
         }
         for carriedOut in [true, false] {
             let bytes = Int.random(in: 0..<files.distinctSize / 2, using: &random)

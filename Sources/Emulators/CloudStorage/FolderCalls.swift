@@ -86,7 +86,7 @@ extension StorageAPI {
             guard key.bytes.starts(with: prefix), !(key < NameKey(start)), end.map({ key < $0 }) ?? true else {
                 return false
             }
-            // With a delimiter: only the folders right below the prefix.
+            // With a delimiter: the folder that is the prefix, and those one level below it.
             let rest = key.bytes.dropFirst(prefix.count)
             return !delimiter || rest.firstIndex(of: UInt8(ascii: "/")) == rest.indices.last
         }

@@ -7,13 +7,15 @@ package final class PathPattern: @unchecked Sendable {  // regexec(3) is thread-
 
     /// Nil when the expression is malformed.
     package init?(_ source: String) {
-        self.source = source
-        compiled = .allocate(capacity: 1)
+        let compiled = UnsafeMutablePointer<regex_t>.allocate(capacity: 1)
         compiled.initialize(to: regex_t())
-        if regcomp(compiled, source, REG_EXTENDED | noSubexpressions) != 0 {
+        // Before the properties are set: what fails after that runs deinit.
+        guard regcomp(compiled, source, REG_EXTENDED | noSubexpressions) == 0 else {
             compiled.deallocate()
             return nil
         }
+        self.source = source
+        self.compiled = compiled
     }
 
     deinit {

@@ -37,7 +37,7 @@ struct Connection {
         // A body that nobody asked for with 100 Continue will not come: the next bytes are uncertain, so this ends.
         let mayReuse = head.keepsAlive && !(head.expectsContinue && body.isAwaitingContinue)
         var writer = ResponseWriter(socket: socket, response: response)
-        var end = ResponseWriter.End.reset
+        var end: ResponseWriter.End = body.faults.resetAt == nil ? .broken : .reset
         if body.isIntact {
             end = writer.write(response, withoutBody: head.method == "HEAD", closes: !mayReuse)
         }

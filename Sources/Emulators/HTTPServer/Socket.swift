@@ -80,7 +80,8 @@ enum Socket {
         }
     }
 
-    /// Waits, unless the peer or the server ends the connection first.
+    /// Waits, unless the peer resets the connection or the server shuts it down first (POLLHUP and POLLERR are always
+    /// watched). A peer that only finished sending is waited for: it may read on.
     ///
     /// - Throws: `ENOTCONN` when the connection has ended.
     static func pause(_ socket: Int32, for duration: Duration) throws(Errno) {
@@ -89,7 +90,7 @@ enum Socket {
         while true {
             let left = clock.now().duration(to: end).inNanoseconds
             if left <= 0 { return }
-            var watched = pollfd(fd: socket, events: Int16(pollPeerClosed), revents: 0)
+            var watched = pollfd(fd: socket, events: 0, revents: 0)
             let milliseconds = Int32(clamping: (left + 999_999) / 1_000_000)
             if try retryingOnInterrupt({ poll(&watched, 1, milliseconds) }) > 0 { throw .notConnected }
         }
@@ -108,5 +109,3 @@ enum Socket {
 }
 
 private let socketCloseOnExec = Int32(SOCK_CLOEXEC.rawValue)
-// poll(2): POLLRDHUP is a GNU extension that the Glibc module does not declare.
-private let pollPeerClosed: Int32 = 0x2000

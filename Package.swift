@@ -156,7 +156,9 @@ let package = Package(
         .testTarget(name: "RepositoryTests", swiftSettings: strict),
         .testTarget(
             name: "SystemTests",
-            dependencies: ["TestSupport", "LinuxPlatform", "Checksums", "Manifests", "ObjectStorage", "Emulators"],
+            dependencies: [
+                "TestSupport", "LinuxPlatform", "Checksums", "Manifests", "ObjectStorage", "LocalStorage", "Emulators",
+            ],
             swiftSettings: strict
         ),
     ]

@@ -36,8 +36,6 @@ package final class FUSEMount: Sendable {
     }
 
     package let mountPoint: MountPoint
-    /// A dead mount of ours was in the way and was taken away.
-    package let replacedStaleMount: Bool
     private let session: FUSESession
 
     /// Mounts, and serves from threads of its own.
@@ -51,7 +49,7 @@ package final class FUSEMount: Sendable {
         ended: @escaping @Sendable () -> Void
     ) throws(MountError) {
         self.mountPoint = mountPoint
-        replacedStaleMount = try mountPoint.prepare(isForced: options.isForced)
+        _ = try mountPoint.prepare(isForced: options.isForced)
         let channel = try Channel(mountingAt: mountPoint.path, allowsOthers: options.allowsOthers)
         do throws(MountError) {
             session = try FUSESession(

@@ -86,7 +86,14 @@ package final class MountService: Sendable {
     ) async throws(MountServiceError) -> MountService {
         // What is wrong with the place is known at once; the store may take its time.
         let mountPoint: MountPoint
-        do { mountPoint = try MountPoint(options.mountPoint) } catch { throw .mount(error) }
+        let wasStale: Bool
+        do {
+            mountPoint = try MountPoint(options.mountPoint)
+            wasStale = try mountPoint.prepare(isForced: options.kernel.isForced)
+        } catch {
+            throw .mount(error)
+        }
+        if wasStale { log.warn("took away the mount of a daemon that died", ["path": LogValue(mountPoint.path)]) }
         let (source, snapshot) = try await directories(store, options, log)
         do {
             return try MountService(store, options, mountPoint, source, snapshot, log)
@@ -119,9 +126,6 @@ package final class MountService: Sendable {
         self.log = log
         isSnapshot = snapshot != nil
         mount = try FUSEMount(filesystem, at: mountPoint, options.kernel, log: log) { Self.finish(end) }
-        if mount.replacedStaleMount {
-            log.warn("took away the mount of a daemon that died", ["path": LogValue(mountPoint.path)])
-        }
         let what = snapshot.map { "\($0.files.count) files of \($0.source.repository)@\($0.source.commit.prefix(12))" }
         readyLine = "ready: \(options.source) at \(mountPoint.path) (\(what ?? "by listing"), read-only)"
     }

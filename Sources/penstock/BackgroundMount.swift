@@ -38,11 +38,10 @@ enum BackgroundMount {
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
-        if end != descriptor {
-            posix_spawn_file_actions_adddup2(&actions, end, descriptor)
-            // Or the pipe would not end when the other process closes its descriptor.
-            posix_spawn_file_actions_addclose(&actions, end)
-        }
+        if end != descriptor { posix_spawn_file_actions_adddup2(&actions, end, descriptor) }
+        // Whatever else this process was given must not stay open for as long as the mount lives: whoever waits for its
+        // end would wait for ever.
+        for other in openDescriptors() where other > descriptor { posix_spawn_file_actions_addclose(&actions, other) }
         let arguments =
             CommandLine.arguments.filter { $0 != "--background" } + ["--ready-descriptor", "\(descriptor)"]
         var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
@@ -51,6 +50,19 @@ enum BackgroundMount {
         let failure = posix_spawn(&child, "/proc/self/exe", &actions, nil, &argv, environ)
         guard failure == 0 else { throw CommandFailure(.internal, "cannot start another process: \(Errno(failure))") }
         return child
+    }
+
+    private static func openDescriptors() -> [Int32] {
+        guard let directory = opendir("/proc/self/fd") else { return [] }
+        defer { closedir(directory) }
+        var all: [Int32] = []
+        while let entry = readdir(directory) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if let number = Int32(name) { all.append(number) }
+        }
+        return all
     }
 
     /// What comes before the pipe ends, or its first line.

@@ -173,6 +173,24 @@ import Testing
         }
     }
 
+    @Test func whoeverHasTheResponseFindsItInTheLog() throws {
+        let control = EmulatorControl()
+        let server = try EmulatorServer(name: "gcs", control: control) { _ in
+            var response = EmulatorResponse(200, headers: ["Date": "x"], text: "ab")
+            response.mediaKey = "k"
+            return response
+        }
+        defer { server.stop() }
+        let client = try RawClient(port: server.port)
+        let length = responseHead(EmulatorResponse(200, headers: ["Date": "x"], text: "ab"), closes: false).count + 2
+        for count in 1...200 {
+            try client.send("GET / HTTP/1.1\r\n\r\n")
+            #expect(try client.receive(limit: length).count == length)
+            #expect(control.log.count == count)
+            #expect(control.mediaBytes["k"] == 2 * count)
+        }
+    }
+
     @Test func adminRoutes() throws {
         try withServer(FaultRule(.answer(503), path: "/none")) { (port, control) throws in
             let rule = #"{"action":{"status":418}}"#

@@ -27,7 +27,7 @@ package final class EmulatorControl: Sendable {
     /// Removes all rules and forgets log and counters.
     package func reset() {
         faults.withLock { $0 = FaultScript() }
-        recorder.withLock { $0 = RequestRecorder() }
+        recorder.withLock { $0.reset() }
     }
 
     /// The requests answered so far, oldest first; the oldest are dropped beyond `RequestRecorder.capacity`.
@@ -49,19 +49,20 @@ package final class EmulatorControl: Sendable {
         return actions.respond(to: &request, handler: handler)
     }
 
-    func record(
-        _ logged: LoggedRequest,
-        _ response: EmulatorResponse,
-        sent: Int,
-        received: Int,
-        isWhole: Bool
-    ) {
-        if logged.isAdministrative { return }
+    /// Enters a request as if its whole response went out: whoever has read that finds it in log and counters.
+    func begin(_ logged: LoggedRequest, _ response: EmulatorResponse, sending: Int, received: Int) -> Int? {
+        if logged.isAdministrative { return nil }
         var logged = logged
         logged.status = response.status.code
-        logged.bytesSent = sent
+        logged.bytesSent = response.status.forbidsBody ? 0 : sending
         logged.bytesReceived = received
-        logged.isWhole = isWhole
-        recorder.withLock { $0.record(logged, mediaKey: response.mediaKey) }
+        logged.isWhole = true
+        logged.mediaKey = response.mediaKey
+        return recorder.withLock { $0.begin(logged) }
+    }
+
+    /// Corrects what did not go out; before the connection ends, so that the client learns of it later than the log.
+    func finish(_ number: Int, sent: Int, isWhole: Bool) {
+        recorder.withLock { $0.finish(number, sent: sent, isWhole: isWhole) }
     }
 }

@@ -18,6 +18,7 @@ package struct LoggedRequest: Sendable, Equatable {
     /// Whether the whole response went out.
     package internal(set) var isWhole = false
     let isAdministrative: Bool
+    var mediaKey: String?
 
     init(server: String, request: EmulatorRequest) {
         self.server = server
@@ -45,13 +46,29 @@ struct RequestRecorder {
     private(set) var mediaBytes: [String: Int] = [:]
     private var count = 0
 
-    mutating func record(_ request: LoggedRequest, mediaKey: String?) {
+    /// Numbers go on: a response that is being sent now must not correct a later request.
+    mutating func reset() {
+        requests = []
+        mediaBytes = [:]
+    }
+
+    mutating func begin(_ request: LoggedRequest) -> Int {
         var request = request
         count += 1
         request.number = count
         if requests.count >= Self.capacity { requests.removeFirst(Self.capacity / 10) }
         requests.append(request)
-        if let mediaKey { mediaBytes[mediaKey, default: 0] += request.bytesSent }
+        if let key = request.mediaKey { mediaBytes[key, default: 0] += request.bytesSent }
+        return count
+    }
+
+    /// Does nothing when the request was dropped or the log reset meanwhile.
+    mutating func finish(_ number: Int, sent: Int, isWhole: Bool) {
+        guard let first = requests.first?.number, requests.indices.contains(number - first) else { return }
+        let index = number - first
+        if let key = requests[index].mediaKey { mediaBytes[key, default: 0] += sent - requests[index].bytesSent }
+        requests[index].bytesSent = sent
+        requests[index].isWhole = isWhole
     }
 }
 

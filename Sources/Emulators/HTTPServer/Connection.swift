@@ -38,10 +38,10 @@ struct Connection {
         let mayReuse = head.keepsAlive && !(head.expectsContinue && body.isAwaitingContinue)
         var writer = ResponseWriter(socket: socket, response: response)
         var end: ResponseWriter.End = body.faults.resetAt == nil ? .broken : .reset
-        if body.isIntact {
-            end = writer.write(response, withoutBody: head.method == "HEAD", closes: !mayReuse)
-        }
-        server.record(logged, response, sent: writer.bodyCount, received: body.receivedCount, end: end)
+        let isHead = head.method == "HEAD"
+        let number = server.begin(logged, response, sending: isHead ? 0 : response.body.count, body.receivedCount)
+        if body.isIntact { end = writer.write(response, withoutBody: isHead, closes: !mayReuse) }
+        server.finish(number, sent: writer.bodyCount, end: end)
         switch end {
         case .reset:
             Socket.resetOnClose(socket)

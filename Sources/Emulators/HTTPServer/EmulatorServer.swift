@@ -91,14 +91,13 @@ extension EmulatorServer {
             control.respond(to: &request, server: name, handler: handler)
         }
 
-        func record(
-            _ logged: LoggedRequest,
-            _ response: EmulatorResponse,
-            sent: Int,
-            received: Int,
-            end: ResponseWriter.End
-        ) {
-            control.record(logged, response, sent: sent, received: received, isWhole: end == .complete)
+        /// Enters a request into the log before its response is sent; nil for admin routes.
+        func begin(_ logged: LoggedRequest, _ response: EmulatorResponse, sending: Int, _ received: Int) -> Int? {
+            control.begin(logged, response, sending: sending, received: received)
+        }
+
+        func finish(_ number: Int?, sent: Int, end: ResponseWriter.End) {
+            if let number { control.finish(number, sent: sent, isWhole: end == .complete) }
         }
 
         func acceptConnections(on listener: Int32) {

@@ -72,8 +72,10 @@ extension ConveyanceProof {
             try #require(ended.status == 0, "\(ended)")
             try await files.expectConveyed(to: servers.bucket, "whole")
             #expect(servers.fetchedBytes == files.distinctSize, "every byte once, twins too")
+            // Before the test itself deletes anything.
+            let census = Census(servers.control.log)
             try await servers.bucket.deleteAll("whole/")
-            return Census(servers.control.log)
+            return census
         }
 
         /// One point: die there, run again, compare everything.

@@ -155,10 +155,28 @@ struct PartedStaging: Sendable {
         let part = try await stager.storing(file) { () async throws(ObjectStoreError) in
             let name = try resources.paths.part(file.hash.transfer, lease: resources.lease, offset: range.offset)
             let options = WriteOptions(.absent, metadata: metadata, storageClass: "STANDARD", crc32c: crc32c)
-            return try await store.put(name, ByteSegments(buffer, 0..<range.count), options)
+            return try await put(name, ByteSegments(buffer, 0..<range.count), options)
         }
         resources.observer(.stored(range.count))
         return part
+    }
+
+    /// Nobody else writes under our lease: what stands there is of this run's first try at the file, was on its way when
+    /// that was given up, and arrived late.
+    private func put(
+        _ name: ObjectName,
+        _ body: ByteSegments,
+        _ options: WriteOptions
+    ) async throws(ObjectStoreError) -> ObjectAttributes {
+        do throws(ObjectStoreError) {
+            return try await store.put(name, body, options)
+        } catch {
+            guard error.code == .preconditionFailed else { throw error }
+            let late = try await store.attributes(name, generation: nil)
+            var replacing = options
+            replacing.precondition = .generation(late.generation)
+            return try await store.put(name, body, replacing)
+        }
     }
 }
 

@@ -81,6 +81,9 @@ package struct BlockTable {
     package let capacity: Int
     /// Blocks that one fetch may span.
     package let maximumRun: Int
+    /// Spent blocks that are kept: a second reader close behind the first finds them. More would only cost: the kernel
+    /// has their bytes, and a stream that goes round in little memory finds it in the processor's cache.
+    package static let keptSpent = 16
     /// Slots that read-ahead leaves to readers.
     package let reserve: Int
     package let maximumReadAheadFetches: Int

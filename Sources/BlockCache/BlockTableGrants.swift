@@ -203,6 +203,10 @@ extension BlockTable {
             forget(slot)
         } else {
             recency.append(slot, to: slots[slot].isSpent && !slots[slot].isReread ? .spent : .kept)
+            if recency.spentCount > Self.keptSpent, let oldest = recency.first {
+                recency.remove(oldest)
+                forget(oldest)
+            }
         }
     }
 

@@ -1,10 +1,11 @@
 /// Which slots of the arena are unused; hands them out in runs of neighbours, so that one request fills several blocks.
+///
+/// The lowest first: memory that was used a moment ago is in the processor's cache, and what a stream never needs is
+/// never touched.
 struct FreeSlots {
     private var words: [UInt64]
     private(set) var count = 0
     private let capacity: Int
-    /// Where the next search begins: streams that fill and empty the arena in turn find their runs side by side.
-    private var hint = 0
 
     init(capacity: Int) {
         self.capacity = capacity
@@ -23,26 +24,21 @@ struct FreeSlots {
     /// Takes the first run of `length` slots, or the longest shorter one; nil when none is free.
     mutating func take(upTo length: Int) -> Range<Int>? {
         guard count > 0, length > 0 else { return nil }
-        var best = 0..<0
-        for segment in [hint..<capacity, 0..<hint] where best.count < length {
-            let found = longestRun(in: segment, enough: length)
-            if found.count > best.count { best = found }
-        }
+        let best = longestRun(enough: length)
         for slot in best { words[slot / 64] &= ~(1 << UInt64(slot % 64)) }
         count -= best.count
-        hint = best.upperBound == capacity ? 0 : best.upperBound
         return best
     }
 
-    private func longestRun(in segment: Range<Int>, enough length: Int) -> Range<Int> {
+    private func longestRun(enough length: Int) -> Range<Int> {
         var best = 0..<0
-        var slot = segment.lowerBound
-        while slot < segment.upperBound, best.count < length {
+        var slot = 0
+        while slot < capacity, best.count < length {
             if slot % 64 == 0, words[slot / 64] == 0 {
                 slot += 64
             } else if contains(slot) {
                 let start = slot
-                while slot < segment.upperBound, slot - start < length, contains(slot) { slot += 1 }
+                while slot < capacity, slot - start < length, contains(slot) { slot += 1 }
                 if slot - start > best.count { best = start..<slot }
             } else {
                 slot += 1

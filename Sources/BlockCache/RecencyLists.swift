@@ -17,9 +17,12 @@ struct RecencyLists {
     private var links: [Link]
     private let capacity: Int
     private(set) var count = 0
+    private(set) var spentCount = 0
+    private var isSpent: [Bool]
 
     init(capacity: Int) {
         self.capacity = capacity
+        isSpent = Array(repeating: false, count: capacity)
         links = Array(repeating: Link(previous: -1, next: -1), count: capacity + 2)
         for list in [List.spent, .kept] {
             let head = capacity + list.rawValue
@@ -36,6 +39,8 @@ struct RecencyLists {
         links[last].next = slot
         links[head].previous = slot
         count += 1
+        isSpent[slot] = list == .spent
+        if isSpent[slot] { spentCount += 1 }
     }
 
     mutating func remove(_ slot: Int) {
@@ -45,6 +50,7 @@ struct RecencyLists {
         links[link.next].previous = link.previous
         links[slot] = Link(previous: -1, next: -1)
         count -= 1
+        if isSpent[slot] { spentCount -= 1 }
     }
 
     /// The slot that goes next.

@@ -109,6 +109,21 @@ struct BlockTableTests {
         #expect(table.hit(.init(9), content, ByteRange(offset: 1 << 20, count: 1)) == nil)
     }
 
+    @Test func aStreamGoesRoundInFewSlots() {
+        var table = BlockTable(capacity: 64, maximumRun: 1)
+        let content = CachedContent.silent(size: 64 << 20)
+        var slots = Set<Int>()
+        for block in 0..<64 as Range<UInt64> {
+            let range = ByteRange(offset: Int(block) << 20, count: 1 << 20)
+            let fetch = table.read(.init(block), content, range).fetches[0]
+            slots.formUnion(fetch.slots)
+            _ = table.finished(fetch.id, failure: nil)
+            _ = table.release(.init(block))
+        }
+        #expect(slots.count == BlockTable.keptSpent + 1)
+        #expect(table.hit(.init(99), content, ByteRange(offset: 63 << 20, count: 1)) != nil)
+    }
+
     @Test func aPurgedContentIsNotServedAgain() {
         var table = BlockTable(capacity: 4)
         let content = CachedContent.silent(size: 4 << 20)

@@ -9,28 +9,30 @@ struct Channel: ~Copyable {
 
     /// Mounts by mount(2), or by fusermount3 where we may not.
     init(mountingAt path: String, allowsOthers: Bool) throws(MountError) {
-        let others = allowsOthers ? ",allow_other" : ""
+        let common = "default_permissions,max_read=\(FUSESession.maximumRead)\(allowsOthers ? ",allow_other" : "")"
+        if let device = try Self.mount(path, common) {
+            descriptor = device
+        } else {
+            let options = "ro,nosuid,nodev,noatime,fsname=penstock,subtype=penstock," + common
+            descriptor = try FUSERMount.mount(path, options: options)
+        }
+    }
+
+    /// Nil when this process is not allowed to.
+    private static func mount(_ path: String, _ common: String) throws(MountError) -> FileDescriptor? {
         let device: FileDescriptor
         do {
             device = try FileDescriptor(path: "/dev/fuse", flags: O_RDWR)
         } catch {
+            if error == .access || error == .permission { return nil }
             throw MountError(.noFUSE, "cannot open /dev/fuse: \(error); the kernel module or the device is missing")
         }
-        let options =
-            "fd=\(device.rawValue),rootmode=40000,user_id=\(getuid()),group_id=\(getgid()),default_permissions,"
-            + "max_read=\(FUSESession.maximumRead)\(others)"
+        let options = "fd=\(device.rawValue),rootmode=40000,user_id=\(getuid()),group_id=\(getgid())," + common
         let flags = clinux_mount_flags_read_only()
-        if clinux_mount("penstock", path, MountPoint.filesystemType, flags, options) == 0 {
-            descriptor = device
-            return
-        }
+        if clinux_mount("penstock", path, MountPoint.filesystemType, flags, options) == 0 { return device }
         let error = Errno.current
-        guard error == .permission else { throw MountError("cannot mount at \(path)", error) }
-        let helped = "ro,nosuid,nodev,noatime,fsname=penstock,subtype=penstock,default_permissions,"
-        descriptor = try FUSERMount.mount(
-            path,
-            options: helped + "max_read=\(FUSESession.maximumRead)\(others)"
-        )
+        if error == .permission { return nil }
+        throw MountError("cannot mount at \(path)", error)
     }
 }
 

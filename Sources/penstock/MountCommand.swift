@@ -42,8 +42,11 @@ struct MountCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The group shown as owner of everything.", valueName: "number"))
     var gid = getgid()
 
-    @Flag(inversion: .prefixedNo, help: "Let other users read it.")
-    var allowOther = true
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Let other users read it; others than root need user_allow_other in /etc/fuse.conf."
+    )
+    var allowOther = geteuid() == 0
 
     @Flag(help: "Mount also over files, or over a mount of something else.")
     var force = false
@@ -151,15 +154,16 @@ struct MountCommand: AsyncParsableCommand {
     }
 }
 
-/// Ends a mount when SIGTERM or SIGINT says so: unmounts, lets answers go out, and ends the process; a second signal ends
-/// it at once.
+/// Ends a mount when SIGTERM or SIGINT says so: unmounts, lets answers go out, and ends the process. A second signal ends it
+/// at once, but not one that comes together with the first: timeout(1) and terminals signal a process and its group.
 private final class MountEnding: Sendable {
     private enum State {
         case starting
         case mounted(MountService)
-        case ending
+        case ending(since: MonotonicInstant)
     }
 
+    private static let patience = Duration.seconds(1)
     private let state = Lock(State.starting)
 
     init() throws(CommandFailure) {
@@ -179,10 +183,13 @@ private final class MountEnding: Sendable {
     func mounted(_ service: MountService) { state.withLock { $0 = .mounted(service) } }
 
     private func take(_ number: Int32) {
+        let now = SystemTime().now()
         let before = state.withLock { state in
-            defer { state = .ending }
-            return state
+            let before = state
+            if case .mounted = before { state = .ending(since: now) }
+            return before
         }
+        if case .ending(let since) = before, since.duration(to: now) < Self.patience { return }
         // Nothing is mounted yet, or the user is out of patience.
         guard case .mounted(let service) = before else { _exit(128 + number) }
         do {

@@ -86,6 +86,8 @@ import Testing
         let mount = try ServedMount(area.source, at: area.mountPoint)
         let file = try OpenedFile(mount.mountPoint + "/w")
         #expect(try file.read(at: 0, 10) == Array(bytes[..<10]))
+        // Twice, as timeout(1) does.
+        kill(mount.process.processIdentifier, signal)
         #expect(mount.end(signal) == 0)
         #expect(!mount.isMounted)
         #expect(try FileManager.default.contentsOfDirectory(atPath: area.mountPoint).isEmpty)

@@ -28,8 +28,10 @@ enum FUSEOperations {
             guard let name, let text = String(validatingCString: name) else { return reply.error(.noEntry) }
             session.filesystem.lookup(NodeID(parent), text) { result in
                 switch result {
-                case .success(let attributes): reply.entry(session.entry(attributes))
-                case .failure(.noEntry): reply.entry(session.negativeEntry)
+                case .success(let attributes):
+                    let isKnown = reply.entry(session.entry(attributes))
+                    if !isKnown { session.filesystem.forget(attributes.node, 1) }
+                case .failure(.noEntry): _ = reply.entry(session.negativeEntry)
                 case .failure(let error): reply.error(error)
                 }
             }
@@ -81,7 +83,8 @@ enum FUSEOperations {
             }
             session.filesystem.open(NodeID(node)) { result in
                 switch result {
-                case .success: reply.opened(session.openFile)
+                case .success:
+                    if !reply.opened(session.openFile) { session.filesystem.release(NodeID(node)) }
                 case .failure(let error): reply.error(error)
                 }
             }
@@ -104,7 +107,9 @@ enum FUSEOperations {
             guard let (session, reply) = park(request) else { return }
             session.filesystem.openDirectory(NodeID(node)) { result in
                 switch result {
-                case .success(let handle): reply.opened(session.openDirectory(handle))
+                case .success(let handle):
+                    let isOpen = reply.opened(session.openDirectory(handle))
+                    if !isOpen { session.filesystem.releaseDirectory(handle) }
                 case .failure(let error): reply.error(error)
                 }
             }
@@ -145,14 +150,28 @@ enum FUSEOperations {
 // Free functions: a C function pointer can be made only of a closure that captures nothing, and a static method called
 // by its bare name captures its type.
 
-/// The session and a parked answer; without a session there is nobody to ask.
+/// The session and a parked answer, which an interrupt answers with EINTR; nil when there is nothing left to do.
 private func park(_ request: fuse_req_t?) -> (FUSESession, FUSEReply)? {
     guard let request else { return nil }
     guard let session = FUSESession.of(request) else {
         fuse_reply_err(request, EIO)
         return nil
     }
-    return (session, FUSEReply(request, session.inFlight))
+    let number = session.inFlight.newNumber()
+    fuse_req_interrupt_func(
+        request,
+        { request, context in
+            guard let request, let session = FUSESession.of(request) else { return }
+            session.inFlight.interrupt(UInt64(UInt(bitPattern: context)))
+        },
+        UnsafeMutableRawPointer(bitPattern: UInt(number))
+    )
+    // An interrupt that came before the request. Looked for before anything can answer: after that the request is gone.
+    if fuse_req_interrupted(request) != 0 {
+        fuse_reply_err(request, EINTR)
+        return nil
+    }
+    return (session, FUSEReply(request, session.inFlight, number: number))
 }
 
 private func readDirectory(

@@ -11,34 +11,40 @@ import Synchronization
 final class FUSEReply: @unchecked Sendable {  // libfuse's replies may come from any thread; `isGiven` lets one through
     private let request: fuse_req_t
     private let inFlight: InFlight
+    private let number: UInt64
     private let isGiven = Atomic<Bool>(false)
 
-    init(_ request: fuse_req_t, _ inFlight: InFlight) {
+    /// - Parameter number: from `inFlight`; `InFlight.interrupt` finds the reply by it.
+    init(_ request: fuse_req_t, _ inFlight: InFlight, number: UInt64) {
         self.request = request
         self.inFlight = inFlight
-        inFlight.began()
+        self.number = number
+        inFlight.began(self, number)
     }
 
     deinit { error(.inputOutput) }
 
-    /// Runs `answer` if this is the first one. What libfuse returns is of no use: an error means that the kernel does
-    /// not wait any more.
-    private func once(_ answer: (fuse_req_t) -> Void) {
-        guard !isGiven.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        answer(request)
-        inFlight.ended()
+    /// Runs `answer` if this is the first one; whether the kernel has taken it.
+    @discardableResult
+    private func once(_ answer: (fuse_req_t) -> Int32) -> Bool {
+        guard !isGiven.exchange(true, ordering: .acquiringAndReleasing) else { return false }
+        let result = answer(request)
+        inFlight.ended(number)
+        return result == 0
     }
 
     func error(_ error: FilesystemError) { once { fuse_reply_err($0, Errno(error).code) } }
 
-    func entry(_ entry: fuse_entry_param) {
+    /// - Returns: false when nobody waits for it any more: then the kernel does not know the inode.
+    func entry(_ entry: fuse_entry_param) -> Bool {
         var entry = entry
-        once { fuse_reply_entry($0, &entry) }
+        return once { fuse_reply_entry($0, &entry) }
     }
 
-    func opened(_ info: fuse_file_info) {
+    /// - Returns: false when nobody waits for it any more: then the kernel will not release what was opened.
+    func opened(_ info: fuse_file_info) -> Bool {
         var info = info
-        once { fuse_reply_open($0, &info) }
+        return once { fuse_reply_open($0, &info) }
     }
 
     func bytes(_ pieces: [UnsafeRawBufferPointer]) { once { FUSEReply.send($0, pieces) } }
@@ -48,21 +54,38 @@ final class FUSEReply: @unchecked Sendable {  // libfuse's replies may come from
     }
 
     /// One writev(2), straight from where the bytes are.
-    static func send(_ request: fuse_req_t, _ pieces: [UnsafeRawBufferPointer]) {
+    @discardableResult
+    static func send(_ request: fuse_req_t, _ pieces: [UnsafeRawBufferPointer]) -> Int32 {
         withUnsafeTemporaryAllocation(of: iovec.self, capacity: max(1, pieces.count)) { vector in
             for (index, piece) in pieces.enumerated() {
                 let base = UnsafeMutableRawPointer(mutating: piece.baseAddress)
                 vector.initializeElement(at: index, to: iovec(iov_base: base, iov_len: piece.count))
             }
-            _ = fuse_reply_iov(request, vector.baseAddress, Int32(pieces.count))
+            return fuse_reply_iov(request, vector.baseAddress, Int32(pieces.count))
         }
     }
 }
 
-/// Requests that wait for an answer.
+/// Requests that wait for an answer, by numbers of our own: an interrupt may come when the request is answered and gone.
 final class InFlight: Sendable {
-    private let waiting = Atomic<Int>(0)
-    var count: Int { waiting.load(ordering: .relaxed) }
-    func began() { waiting.add(1, ordering: .relaxed) }
-    func ended() { waiting.subtract(1, ordering: .relaxed) }
+    private struct Waiting {
+        weak var reply: FUSEReply?
+    }
+
+    private let last = Atomic<UInt64>(0)
+    private let waiting = Lock<[UInt64: Waiting]>([:])
+
+    var count: Int { waiting.withLock { $0.count } }
+
+    /// Never used again.
+    func newNumber() -> UInt64 { last.add(1, ordering: .relaxed).newValue }
+
+    func began(_ reply: FUSEReply, _ number: UInt64) {
+        waiting.withLock { $0[number] = Waiting(reply: reply) }
+    }
+
+    func ended(_ number: UInt64) { waiting.withLock { $0[number] = nil } }
+
+    /// The caller in the kernel does not want to wait any longer.
+    func interrupt(_ number: UInt64) { waiting.withLock { $0[number]?.reply }?.error(.interrupted) }
 }

@@ -93,8 +93,11 @@ extension FUSESession {
             },
             context
         )
-        let reply = FUSEReply(request, inFlight)
-        if fuse_req_interrupted(request) != 0 { return reply.error(.interrupted) }
+        if fuse_req_interrupted(request) != 0 {
+            fuse_reply_err(request, EINTR)
+            return
+        }
+        let reply = FUSEReply(request, inFlight, number: inFlight.newNumber())
         filesystem.read(id, node, offset: offset, count: count) { result in
             switch result {
             case .success(let bytes): reply.bytes(bytes)

@@ -9,10 +9,10 @@ extension GoogleCloudStorage {
             var enabled: Bool?
         }
         struct SoftDelete: Decodable {
-            var retentionDurationSeconds: Integer64?
+            var retentionDurationSeconds: LenientInteger?
         }
         struct Retention: Decodable {
-            var retentionPeriod: Integer64?
+            var retentionPeriod: LenientInteger?
         }
         var location: String?
         var locationType: String?

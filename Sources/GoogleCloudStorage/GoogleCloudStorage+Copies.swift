@@ -1,10 +1,11 @@
+import GoogleCredentials
 package import ObjectStorage
 
 extension GoogleCloudStorage {
     private struct RewriteReply: Decodable {
         var done: Bool?
-        var objectSize: Integer64?
-        var totalBytesRewritten: Integer64?
+        var objectSize: LenientInteger?
+        var totalBytesRewritten: LenientInteger?
         var rewriteToken: String?
         var resource: ObjectResource?
     }

@@ -1,10 +1,11 @@
+import GoogleCredentials
 import LinuxPlatform
 package import ObjectStorage
 
 extension GoogleCloudStorage {
     private struct OperationDocument: Decodable {
         struct Failure: Decodable {
-            var code: Integer64?
+            var code: LenientInteger?
             var message: String?
         }
         var name: String?

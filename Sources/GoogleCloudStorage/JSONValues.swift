@@ -16,20 +16,3 @@ enum JSONValues {
         return Array(data)
     }
 }
-
-/// A 64-bit number: a string in Google's JSON, a number in some emulators'.
-struct Integer64: Decodable, Sendable {
-    let value: Int64
-
-    init(from decoder: any Decoder) throws {
-        let container = try decoder.singleValueContainer()
-        if let number = try? container.decode(Int64.self) {
-            value = number
-            return
-        }
-        guard let number = Int64(try container.decode(String.self)) else {
-            throw DecodingError.dataCorruptedError(in: container, debugDescription: "not an integer")
-        }
-        value = number
-    }
-}

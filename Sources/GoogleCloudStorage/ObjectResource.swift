@@ -1,4 +1,5 @@
 import Checksums
+import GoogleCredentials
 import HTTPEngine
 import LinuxPlatform
 import ObjectStorage
@@ -13,9 +14,9 @@ struct ObjectResource: Decodable, Sendable {
     static let listFields = "items(\(fields)),prefixes,nextPageToken"
 
     var name: String?
-    var generation: Integer64?
-    var metageneration: Integer64?
-    var size: Integer64?
+    var generation: LenientInteger?
+    var metageneration: LenientInteger?
+    var size: LenientInteger?
     var crc32c: String?
     var contentType: String?
     var contentEncoding: String?

@@ -46,11 +46,11 @@ enum JSONText {
     }
 }
 
-/// A number that some servers write as a string.
-struct LenientInteger: Decodable, Sendable {
-    let value: Int64
+/// A 64-bit number: a string in Google's JSON, a number in what some servers and emulators send.
+package struct LenientInteger: Decodable, Sendable {
+    package let value: Int64
 
-    init(from decoder: any Decoder) throws {
+    package init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
         if let number = try? container.decode(Int64.self) {
             value = number

@@ -294,12 +294,7 @@ extension Conveyor {
         _ keeper: LeaseKeeper,
         _ source: any SnapshotSource
     ) async throws(SnapshotError) -> [TransferID: StagingOutcome] {
-        let workers: WorkerPool
-        do throws(Errno) {
-            workers = try WorkerPool(name: "hash", count: Host.processors)
-        } catch {
-            throw SnapshotError(.internal, "cannot start threads: \(error)")
-        }
+        let workers = try WorkerPool.hashing()
         defer { workers.closeInBackground() }
         let resources = TransferResources(
             store: store,

@@ -64,7 +64,7 @@ package struct SnapshotVerifier: Sendable {
         let (manifest, listing) = try await look()
         var report = VerificationReport(manifest: manifest)
         report.unlisted = listing.files.keys.filter { manifest.file(at: $0) == nil }.sorted()
-        let workers = try workerPool()
+        let workers = try WorkerPool.hashing()
         let resources = TransferResources(
             store: store,
             paths: paths,
@@ -104,14 +104,6 @@ package struct SnapshotVerifier: Sendable {
                 throw SnapshotError(.notFound, "\(place) holds no snapshot (no manifest): \(advice)")
             }
             throw SnapshotError(error)
-        }
-    }
-
-    private func workerPool() throws(SnapshotError) -> WorkerPool {
-        do throws(Errno) {
-            return try WorkerPool(name: "hash", count: Host.processors)
-        } catch {
-            throw SnapshotError(.internal, "cannot start threads: \(error)")
         }
     }
 
@@ -186,12 +178,5 @@ extension SnapshotVerifier {
             default: throw SnapshotError(error, while: "reading the CRC table of \(file.path)")
             }
         }
-    }
-}
-
-extension WorkerPool {
-    /// Ends the threads without holding one of Swift's own while they finish.
-    func closeInBackground() {
-        Task.detached { self.close() }
     }
 }

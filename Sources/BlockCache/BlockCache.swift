@@ -213,7 +213,8 @@ package final class BlockCache: Sendable {
 }
 
 extension ReadFailure {
-    init(_ error: ObjectStoreError) {
+    /// What a store's error is for a reader.
+    package init(_ error: ObjectStoreError) {
         switch error.code {
         case .notFound, .preconditionFailed: self = .stale
         case .integrity: self = .corrupt

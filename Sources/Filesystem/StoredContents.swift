@@ -1,21 +1,31 @@
 package import BlockCache
 import Checksums
-import LinuxPlatform
+package import LinuxPlatform
 import Manifests
 package import ObjectStorage
 package import Telemetry
 
 /// Opens files that are objects of a store, with the CRC tables that stand beside them.
 ///
-/// A file of a snapshot without a table that can be believed is checked as a whole, and a line says so.
+/// A file of a snapshot whose table is missing or not believed is read as a whole before it opens, to make the table
+/// anew; one that is not what the manifest says does not open. No byte of a snapshot is shown unproven.
 package final class StoredContents: ContentOpener {
     private let store: any ObjectStore
     private let paths: PenstockPaths
+    private let rebuilder: TableRebuilder
     private let log: Log
 
-    package init(store: any ObjectStore, prefix: ObjectPrefix, log: Log) {
+    /// - Parameter fetchTimeout: after this a request for bytes that an open needs has failed.
+    package init(
+        store: any ObjectStore,
+        prefix: ObjectPrefix,
+        fetchTimeout: Duration = .seconds(120),
+        time: any TimeSource = SystemTime(),
+        log: Log
+    ) {
         self.store = store
         paths = PenstockPaths(prefix)
+        rebuilder = TableRebuilder(pieceTimeout: fetchTimeout, time: time)
         self.log = log
     }
 
@@ -31,18 +41,26 @@ package final class StoredContents: ContentOpener {
             return completion(.success(CachedContent(source: source, checks: checks)))
         }
         Task {
-            let checks = await self.checks(digest, crc, facts)
-            completion(.success(CachedContent(source: source, checks: checks)))
+            do throws(ReadFailure) {
+                let table = try await table(source, digest, crc, facts)
+                completion(.success(CachedContent(source: source, checks: .table(table))))
+            } catch {
+                completion(.failure(FilesystemError(error)))
+            }
         }
     }
 
-    private func checks(_ digest: SHA256Digest, _ crc: CRC32C, _ facts: FileFacts) async -> ContentChecks {
+    private func table(
+        _ source: any RangedSource,
+        _ digest: SHA256Digest,
+        _ crc: CRC32C,
+        _ facts: FileFacts
+    ) async throws(ReadFailure) -> CRCTable {
         let reason: String
         do {
             let limit = CRCTable.encodedSize(of: facts.size)
             let stored = try await store.contents(paths.crcTable(digest), generation: nil, limit: limit)
-            let table = try CRCTable(decoding: stored.bytes, size: facts.size, crc32c: crc)
-            return .table(table)
+            return try CRCTable(decoding: stored.bytes, size: facts.size, crc32c: crc)
         } catch let error as ObjectStoreError {
             reason = error.description
         } catch let error as ManifestError {
@@ -50,11 +68,25 @@ package final class StoredContents: ContentOpener {
         } catch {
             reason = "\(error)"
         }
+        let object = LogValue(facts.object)
         log.error(
-            "no CRC table that can be believed, the object is checked only as a whole",
-            ["object": LogValue(facts.object), "reason": LogValue(reason)]
+            "no CRC table that can be believed: the whole object is read to prove it; verify --repair stores a new one",
+            ["object": object, "reason": LogValue(reason)]
         )
-        return .whole(crc)
+        do throws(ReadFailure) {
+            let table = try await rebuilder.table(of: source, crc32c: crc)
+            log.info("the object is proven, its CRC table stays in memory", ["object": object])
+            return table
+        } catch {
+            let why = error == .corrupt ? "its bytes are not those of the manifest" : "\(error)"
+            log.error(
+                "an object without a CRC table cannot be proven and is not opened",
+                [
+                    "object": object, "reason": LogValue(why),
+                ]
+            )
+            throw error
+        }
     }
 
     private func source(_ facts: FileFacts) -> any RangedSource {

@@ -114,7 +114,12 @@ package final class MountService: Sendable {
         do {
             filesystem = try Filesystem(
                 source: source,
-                opener: StoredContents(store: store, prefix: options.prefix, log: log),
+                opener: StoredContents(
+                    store: store,
+                    prefix: options.prefix,
+                    fetchTimeout: options.fetchTimeout,
+                    log: log
+                ),
                 cache: BlockCache(budget: options.memory, fetchTimeout: options.fetchTimeout, log: log),
                 options: .init(source: options.source, socket: options.socket)
             )

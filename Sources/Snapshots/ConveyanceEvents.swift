@@ -18,6 +18,8 @@ package enum ConveyanceEvent: Sendable {
     case fileStaged(SafePath, bytes: Int)
     /// A file's bytes were wrong; it is fetched once more.
     case fetchedAgain(SafePath, reason: String)
+    /// Bytes of a file in the bucket came wrong and, read again, right: they were damaged on the way.
+    case misread(SafePath, reason: String)
     case publishing(files: Int)
     case published
 }

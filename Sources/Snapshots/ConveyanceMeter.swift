@@ -29,7 +29,7 @@ package struct ConveyanceMeter: Sendable {
         case .following(let holder):
             phase = "following"
             waiting = "\(holder) conveys this already"
-        case .fileStarted: break
+        case .fileStarted, .misread: break
         case .resumed(_, let bytes): doneBytes += bytes
         case .fetched(let bytes):
             doneBytes += bytes

@@ -1,5 +1,6 @@
 import Checksums
 import LinuxPlatform
+import Manifests
 import ObjectStorage
 import TransferEngine
 
@@ -23,11 +24,34 @@ struct Prover: Sendable {
         return digests
     }
 
+    /// What one reading of an object gave.
+    struct Reading: Sendable {
+        var digests: FileDigests
+        var granules: [CRC32C]
+        /// The first granule that was not the table's twice in a row: the object is damaged there.
+        var damagedGranule: Int?
+    }
+
     /// Every byte of the object through the hashes.
     func read(
         _ object: ObjectAttributes,
         wantsGitOID: Bool
     ) async throws(SnapshotError) -> (digests: FileDigests, granules: [CRC32C]) {
+        let reading = try await read(object, wantsGitOID: wantsGitOID, comparing: nil) { _ in }
+        return (reading.digests, reading.granules)
+    }
+
+    /// Every byte of the object through the hashes. A piece that is not what the table says is read once more.
+    ///
+    /// - Parameters:
+    ///   - table: of the object, proven; nil compares nothing.
+    ///   - onMisread: told the offset of a granule that came wrong and then right: it was damaged on the way.
+    func read(
+        _ object: ObjectAttributes,
+        wantsGitOID: Bool,
+        comparing table: CRCTable?,
+        onMisread: @escaping @Sendable (Int) -> Void
+    ) async throws(SnapshotError) -> Reading {
         let digest = OrderedDigest(
             size: object.size,
             wantsGitOID: wantsGitOID,
@@ -37,16 +61,38 @@ struct Prover: Sendable {
         )
         let source = resources.store.source(object)
         let name = object.name.value
+        let damaged = Lock<Int?>(nil)
         let units = UnitPlan.gaps(fileSize: object.size, tiles: [], unitSize: resources.pool.bufferSize)
         let granules = try await OrderedUnits(resources, name, giveUp: digest.abandon).run(units) {
             unit,
             buffer throws(SnapshotError) in
-            let granules = try await resources.read(source, unit, into: buffer, of: name)
+            var granules = try await resources.read(source, unit, into: buffer, of: name)
+            if let wrong = table?.firstDifference(from: granules, at: unit.offset) {
+                granules = try await resources.read(source, unit, into: buffer, of: name)
+                if let still = table?.firstDifference(from: granules, at: unit.offset) {
+                    damaged.withLock { $0 = min($0 ?? still, still) }
+                } else {
+                    onMisread(wrong * CRCTable.granuleSize)
+                }
+            }
             resources.observer(.readBack(unit.count))
             let crc32c = GranuleAccumulator.combined(granules, count: unit.count)
             _ = await digest.absorb(unit, buffer, crc32c: crc32c)
             return granules
         }
-        return (digest.finish(), granules.flatMap { $0 })
+        return Reading(
+            digests: digest.finish(),
+            granules: granules.flatMap { $0 },
+            damagedGranule: damaged.withLock(\.self)
+        )
+    }
+}
+
+extension CRCTable {
+    /// The first of the granules from `offset` on that has another CRC than the table says; all of them must be the
+    /// object's.
+    fileprivate func firstDifference(from granules: [CRC32C], at offset: Int) -> Int? {
+        let first = offset / Self.granuleSize
+        return granules.indices.first { first + $0 >= count || self[first + $0] != granules[$0] }.map { first + $0 }
     }
 }

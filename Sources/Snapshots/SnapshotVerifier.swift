@@ -8,6 +8,9 @@ import TransferEngine
 // Proves a prefix anew, from the bucket alone: every byte of every file through SHA-256 (and the git hash where the Hub
 // knows the file by it), every granule against the CRC table, every attribute against the manifest. What the Hub said
 // when the snapshot was conveyed is in the manifest, which proves itself.
+//
+// Bytes can be damaged on their way to us, too. So nothing is called damaged that was not read twice: the piece that
+// did not match its granules' CRCs, or the whole file where there is no table to tell the piece.
 
 /// What proving a prefix anew found.
 package struct VerificationReport: Sendable {
@@ -140,43 +143,85 @@ extension SnapshotVerifier {
             let wanted = file.generation.map(\.description) ?? "none"
             return problem(.replaced, "it has generation \(standing.generation), the manifest names \(wanted)")
         }
-        let read: (digests: FileDigests, granules: [CRC32C])
-        do throws(SnapshotError) {
-            read = try await Prover(resources).read(standing, wantsGitOID: file.gitOID != nil)
-        } catch {
-            guard error.code == .integrity else { throw error }
-            return problem(.damaged, error.message)
+        let table = try await storedTable(file)
+        var look = try await look(at: standing, file, table.table, resources)
+        if let complaint = look.complaint, !look.isCertain {
+            let second = try await self.look(at: standing, file, table.table, resources)
+            if second.complaint == nil { observer(.misread(file.path, reason: complaint)) }
+            look = second
         }
-        if read.digests.sha256 != file.sha256 {
-            return problem(.damaged, "its bytes have SHA-256 \(read.digests.sha256), conveyed was \(file.sha256)")
-        }
-        if let oid = file.gitOID, read.digests.gitOID != oid {
-            return problem(.damaged, "its bytes do not have the git hash \(oid) that the Hub has for it")
-        }
-        if read.digests.crc32c != file.crc32c || standing.crc32c.map({ $0 != file.crc32c }) ?? false {
-            return problem(.damaged, "its CRC32C is not the one in the manifest")
-        }
-        return try await tableFault(file, read.granules).map { problem(.table, $0) }
+        if let complaint = look.complaint { return problem(.damaged, complaint) }
+        guard file.needsTable else { return nil }
+        if let complaint = table.complaint { return problem(.table, complaint) }
+        let expected = try? CRCTable(granules: look.granules, size: file.size)
+        return table.table == expected ? nil : problem(.table, "its CRC table does not match the file")
     }
 
-    private func tableFault(
+    /// What one look at a file's bytes showed.
+    private struct Look {
+        var granules: [CRC32C] = []
+        var complaint: String?
+        /// Another look would show the same: what is wrong was read twice, or stands in the object's attributes.
+        var isCertain = false
+    }
+
+    private func look(
+        at standing: ObjectAttributes,
         _ file: SnapshotManifest.File,
-        _ granules: [CRC32C]
-    ) async throws(SnapshotError) -> String? {
-        guard file.needsTable else { return nil }
-        do throws(ObjectStoreError) {
-            let limit = CRCTable.encodedSize(of: file.size)
+        _ table: CRCTable?,
+        _ resources: TransferResources
+    ) async throws(SnapshotError) -> Look {
+        if let stated = standing.crc32c, stated != file.crc32c {
+            return Look(
+                complaint: "the bucket has CRC32C \(stated) for it, conveyed was \(file.crc32c)",
+                isCertain: true
+            )
+        }
+        let reading: Prover.Reading
+        do throws(SnapshotError) {
+            let wantsGitOID = file.gitOID != nil
+            reading = try await Prover(resources).read(standing, wantsGitOID: wantsGitOID, comparing: table) { offset in
+                observer(.misread(file.path, reason: "the granule at byte \(offset) did not have its CRC32C"))
+            }
+        } catch {
+            guard error.code == .integrity else { throw error }
+            return Look(complaint: error.message)
+        }
+        var look = Look(granules: reading.granules)
+        if let granule = reading.damagedGranule {
+            let offset = granule * CRCTable.granuleSize
+            look.complaint = "the granule at byte \(offset) does not have its CRC32C, read twice"
+            look.isCertain = true
+        } else if reading.digests.sha256 != file.sha256 {
+            look.complaint = "its bytes have SHA-256 \(reading.digests.sha256), conveyed was \(file.sha256)"
+        } else if let oid = file.gitOID, reading.digests.gitOID != oid {
+            look.complaint = "its bytes do not have the git hash \(oid) that the Hub has for it"
+        } else if reading.digests.crc32c != file.crc32c {
+            look.complaint = "its CRC32C is not the one in the manifest"
+        }
+        return look
+    }
+
+    /// The CRC table that stands beside a file, when it proves itself; otherwise what is wrong with it.
+    private func storedTable(
+        _ file: SnapshotManifest.File
+    ) async throws(SnapshotError) -> (table: CRCTable?, complaint: String?) {
+        guard file.needsTable else { return (nil, nil) }
+        let limit = CRCTable.encodedSize(of: file.size)
+        do {
             let name = try paths.crcTable(file.sha256)
             let (_, bytes) = try await store.contents(name, generation: nil, limit: limit)
-            let stored = try? CRCTable(decoding: bytes, size: file.size, crc32c: file.crc32c)
-            let expected = try? CRCTable(granules: granules, size: file.size)
-            return stored == nil || stored != expected ? "its CRC table does not match the file" : nil
-        } catch {
+            return (try CRCTable(decoding: bytes, size: file.size, crc32c: file.crc32c), nil)
+        } catch let error as ManifestError {
+            return (nil, "\(error)")
+        } catch let error as ObjectStoreError {
             switch error.code {
-            case .notFound: return "it has no CRC table"
-            case .integrity: return "its CRC table is damaged: \(error)"
+            case .notFound: return (nil, "it has no CRC table")
+            case .integrity: return (nil, "its CRC table is damaged: \(error)")
             default: throw SnapshotError(error, while: "reading the CRC table of \(file.path)")
             }
+        } catch {
+            throw SnapshotError(.internal, "reading the CRC table of \(file.path): \(error)")
         }
     }
 }

@@ -60,6 +60,7 @@ final class ConveyanceDisplay: Sendable {
         case .planned(let plan): plan.sentence
         case .following(let holder): "\(holder) conveys this already; waiting to adopt its result"
         case .fetchedAgain(let path, let reason): "\(path): \(reason); fetching it once more"
+        case .misread(let path, let reason): "\(path): \(reason); read again it was right: damaged on the way"
         case .publishing(let files): "publishing \(files) files"
         default: nil
         }

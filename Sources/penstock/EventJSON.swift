@@ -23,8 +23,8 @@ enum EventJSON {
         case .fileStarted(let path, let bytes): file("file_started", path.value, bytes)
         case .resumed(let path, let bytes): file("resumed", path.value, bytes)
         case .fileStaged(let path, let bytes): file("file_staged", path.value, bytes)
-        case .fetchedAgain(let path, let reason):
-            "{\"event\":\"fetched_again\",\"path\":\(quoted(path.value)),\"reason\":\(quoted(Redaction.redacted(reason)))}"
+        case .fetchedAgain(let path, let reason): again("fetched_again", path.value, reason)
+        case .misread(let path, let reason): again("misread", path.value, reason)
         case .publishing(let files): object("publishing", [("files", files)])
         case .published: object("published", [])
         case .fetched, .readBack, .stored: nil
@@ -37,6 +37,11 @@ enum EventJSON {
 
     private static func file(_ event: String, _ path: String, _ bytes: Int) -> String {
         "{\"event\":\"\(event)\",\"path\":\(quoted(path)),\"bytes\":\(bytes)}"
+    }
+
+    private static func again(_ event: String, _ path: String, _ reason: String) -> String {
+        let reason = quoted(Redaction.redacted(reason))
+        return "{\"event\":\"\(event)\",\"path\":\(quoted(path)),\"reason\":\(reason)}"
     }
 
     /// A JSON string (RFC 8259, section 7).

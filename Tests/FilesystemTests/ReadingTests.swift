@@ -44,17 +44,6 @@ struct ReadingTests {
         #expect(rig.lines.containing("1966080").count >= 1)
     }
 
-    @Test func aTableThatCannotBeBelievedIsSaidAndTheWholeIsChecked() async throws {
-        let snapshot = try PlantedSnapshot(["w.bin": bytes])
-        let table = try PenstockPaths(ObjectPrefix("")).crcTable(SHA256Digest.of(bytes)).value
-        snapshot.bucket.flipBit(table, at: 3)
-        let rig = try Rig(bucket: snapshot.bucket, manifest: snapshot.manifest)
-        let node = try await rig.walk("w.bin").node
-        try await rig.open(node)
-        #expect(try await rig.read(node, 5, 1000) == Array(bytes[5..<1005]))
-        #expect(rig.lines.containing("no CRC table").count == 1)
-    }
-
     @Test func aReplacedFileIsReadFromTheCopyKeptAside() async throws {
         let snapshot = try PlantedSnapshot(["w.bin": bytes])
         let rig = try Rig(bucket: snapshot.bucket, manifest: snapshot.manifest)

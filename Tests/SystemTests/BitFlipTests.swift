@@ -250,6 +250,26 @@ extension ConveyanceProof.BitFlipTests {
         }
     }
 
+    @Test(arguments: [weights, "config.json"]) func onTheWayToVerifyItIsReadAgain(path: String) async throws {
+        try await conveyed()
+        var random = TestRun.random(21)
+        for _ in 0..<Self.rounds {
+            let byte = Self.position(&random, in: path) % (1 << 20)
+            var rule = FaultRule(.sending { $0.flipBitAt = byte }, method: "GET", path: path)
+            rule.server = "gcs"
+            servers.control.add(rule)
+            let ended = try await servers.run(ConveyanceProof.verify("flipped"))
+            #expect(ended.status == 0, "byte \(byte) of \(path): \(ended)")
+            #expect(ended.output.contains("\"event\":\"misread\",\"path\":\"\(path)\""), "\(ended)")
+            // What stays wrong is damage.
+            rule.times = nil
+            servers.control.add(rule)
+            let damaged = try await servers.run(ConveyanceProof.verify("flipped"))
+            #expect(damaged.status == 3, "byte \(byte) of \(path): \(damaged)")
+            servers.control.reset()
+        }
+    }
+
     @Test(arguments: [true, false]) func inACRCTableItIsFoundAndRepaired(atRest: Bool) async throws {
         try await conveyed()
         var random = TestRun.random(18)

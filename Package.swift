@@ -48,7 +48,7 @@ let package = Package(
         library("LinuxPlatform", ["CLinux"]),
         library("Telemetry", ["LinuxPlatform"]),
         library("Checksums", ["COpenSSL", "CLinux"]),
-        library("Configuration", ["CYAML", "LinuxPlatform"]),
+        library("Configuration", ["CYAML", "Telemetry", "LinuxPlatform"]),
 
         // What is stored, as values: no I/O.
         library("ObjectStorage", ["LinuxPlatform", "Checksums"]),

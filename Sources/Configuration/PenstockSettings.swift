@@ -1,3 +1,5 @@
+package import Telemetry
+
 /// Everything that can be set, in the order of docs/CONFIGURATION.md.
 package enum PenstockSettings {
     package static let memory = Setting(
@@ -42,9 +44,22 @@ package enum PenstockSettings {
         default: nil,
         help: "Another Cloud Storage endpoint than https://storage.googleapis.com."
     )
+    package static let logLevel = Setting(
+        "log-level",
+        .choice,
+        default: LogLevel.info,
+        help: "How much is logged on standard error: debug has a line for each request."
+    )
+    package static let logFormat = Setting(
+        "log-format",
+        .choice,
+        default: LogFormat.text,
+        help: "How log lines look."
+    )
 
     package static let registry = SettingRegistry([
         AnySetting(memory), AnySetting(maximumWorkers), AnySetting(keepReplaced), AnySetting(anonymous),
-        AnySetting(accessTokenFile), AnySetting(billingProject), AnySetting(endpoint),
+        AnySetting(accessTokenFile), AnySetting(billingProject), AnySetting(endpoint), AnySetting(logLevel),
+        AnySetting(logFormat),
     ])
 }

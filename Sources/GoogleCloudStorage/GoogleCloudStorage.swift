@@ -65,7 +65,7 @@ package final class GoogleCloudStorage: ObjectStore {
             + PercentEncoding.query(parameters + [(name: "prettyPrint", value: "false")])
     }
 
-    func requestID(_ response: HTTPResponse) -> String? { response.headers["x-guploader-uploadid"] }
+    func requestID(_ response: HTTPResponse) -> String? { response.headers[requestIDField] }
 
     /// A reply of JSON.
     func decoded<Document: Decodable>(

@@ -22,7 +22,7 @@ struct MediaReply: Sendable {
                     .integrity,
                     "\(subject): \(complaint)",
                     status: head.status,
-                    requestID: head.headers["x-guploader-uploadid"]
+                    requestID: head.headers[requestIDField]
                 )
             )
         }

@@ -60,7 +60,7 @@ struct ObjectResource: Decodable, Sendable {
                 .protocolViolation,
                 "\(subject): the server's reply is not a description of an object",
                 status: response.status,
-                requestID: response.headers["x-guploader-uploadid"]
+                requestID: response.headers[requestIDField]
             )
         }
         return try resource.attributes(subject)

@@ -3,6 +3,10 @@ import HTTPEngine
 import LinuxPlatform
 import ObjectStorage
 
+/// The server's name for a request, for support. Not to be shown where it is the secret of an upload session; there
+/// `RequestRunner` takes it out of the reply.
+let requestIDField = "x-guploader-uploadid"
+
 /// Sends operations: adds credentials and identity, retries what may be retried, turns refusals into errors.
 struct RequestRunner: Sendable {
     let endpoint: StorageEndpoint
@@ -87,10 +91,14 @@ struct RequestRunner: Sendable {
         // "411 Length Required" answers a POST without a body and without its length.
         if message.body == nil, request.method != "GET", request.method != "DELETE" { message.body = ByteSegments() }
         decorate(&message.headers, authorization, attempts.invocation, attempt: attempts.backoff.attempts)
-        do {
-            return .success(try await transport.send(message, limit: request.replyLimit))
+        do throws(HTTPFailure) {
+            var response = try await transport.send(message, limit: request.replyLimit)
+            if request.isOfUploadSession { response.head.headers.remove(requestIDField) }
+            return .success(response)
         } catch {
-            return .failure(error)
+            var failure = error
+            if request.isOfUploadSession { failure.head?.headers.remove(requestIDField) }
+            return .failure(failure)
         }
     }
 
@@ -148,7 +156,7 @@ struct AttemptLog: Sendable {
                 repeatability
             )
             if verdict == .succeeded { return .succeeded(response) }
-            lastError = reply.error(subject, requestID: response.headers["x-guploader-uploadid"])
+            lastError = reply.error(subject, requestID: response.headers[requestIDField])
             if response.status == 401, hadAuthorization, !hasReplayed {
                 hasReplayed = true
                 return .replayWithNewToken
@@ -186,7 +194,7 @@ extension ObjectStoreError {
             case .tls: .unavailable
             default: .unavailable
             }
-        self.init(code, "\(subject): \(failure.message)", requestID: failure.head?.headers["x-guploader-uploadid"])
+        self.init(code, "\(subject): \(failure.message)", requestID: failure.head?.headers[requestIDField])
     }
 
     init(credential error: CredentialError, _ subject: String) {

@@ -29,6 +29,10 @@ struct StorageRequest: Sendable {
         self.subject = subject
     }
 
+    /// Whether it opens or uses an upload session. Then the server's name for the request, `X-GUploader-UploadID`, is the
+    /// secret part of the session's URL.
+    var isOfUploadSession: Bool { sessionURL != nil || target.contains("uploadType=resumable") }
+
     mutating func setJSON(_ document: some Encodable) {
         headers.set("Content-Type", "application/json; charset=UTF-8")
         body = ByteSegments(JSONValues.encode(document))

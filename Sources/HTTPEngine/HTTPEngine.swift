@@ -16,16 +16,21 @@ package final class HTTPEngine: HTTPTransport {
     }
 
     private let loops: [EngineLoop]
+    private let requestLog: RequestLog
     private let state = Lock(State())
 
     /// Starts the threads.
     ///
-    /// - Parameter metrics: where requests, bytes, reused connections and failures are counted, under `http_…`.
+    /// - Parameters:
+    ///   - metrics: where requests, bytes, reused connections and failures are counted, under `http_…`.
+    ///   - log: gets a line for each request at `debug`, without its query and its headers.
     /// - Throws: the error number of pthread_create(3).
     package init(
         _ configuration: EngineConfiguration = EngineConfiguration(),
-        metrics: MetricRegistry = MetricRegistry()
+        metrics: MetricRegistry = MetricRegistry(),
+        log: Log = .disabled
     ) throws(Errno) {
+        requestLog = RequestLog(log)
         let metrics = EngineMetrics(metrics)
         loops = (0..<max(1, configuration.threads)).map { _ in EngineLoop(configuration, metrics) }
         var threads: [NamedThread] = []
@@ -92,6 +97,7 @@ package final class HTTPEngine: HTTPTransport {
         on loop: EngineLoop,
         _ completion: @escaping Transfer.Completion
     ) {
+        let completion = requestLog.watching(request, completion)
         if let complaint = RequestCheck.complaint(about: request) {
             return completion(.failure(HTTPFailure(.invalidRequest, "request refused: \(complaint)")))
         }

@@ -8,9 +8,9 @@ package enum LogLevel: String, Comparable, CaseIterable, Sendable {
     case warn
     /// What an operator wants to know when all is well: starts, ends, totals.
     case info
-    /// Each step, for whoever looks for a cause.
+    /// Each step and each request that ended, for whoever looks for a cause.
     case debug
-    /// Each request.
+    /// Also what begins: a step or a request that never ends shows.
     case trace
 
     /// Orders by severity: `.error` is the lowest.

@@ -28,11 +28,12 @@ struct CollectCommand: AsyncParsableCommand {
     )
     var keepReplaced = Settings.current[PenstockSettings.keepReplaced]
 
+    @OptionGroup var logging: LogOptions
     @OptionGroup var store: StoreOptions
 
     func run() async throws {
         try await reporting { () async throws(CommandFailure) in
-            let objects = try await Services().store(destination, store)
+            let objects = try await Services(log: logging.log()).store(destination, store)
             let all: [ObjectAttributes]
             do throws(ObjectStoreError) {
                 all = try await objects.listAll(prefix: destination.prefix.value)

@@ -2,9 +2,11 @@ import Glibc
 import LinuxPlatform
 import ObjectStorage
 import Snapshots
+import Telemetry
 
-/// Shows a conveyance: a bar that is redrawn on a terminal, a line every few seconds elsewhere, or JSON events.
-final class ConveyanceDisplay: Sendable {
+/// Shows a conveyance: a bar that is redrawn on a terminal, a line every few seconds elsewhere, or JSON events. Log lines
+/// go through it, so that they do not end up in the bar.
+final class ConveyanceDisplay: LogSink {
     enum Style {
         case terminal
         case lines
@@ -88,6 +90,12 @@ final class ConveyanceDisplay: Sendable {
             return state.hasBar
         }
         if hadBar { standardError("\r\u{1B}[K") }
+    }
+
+    /// A line of the log, on standard error.
+    func write(_ line: String) {
+        clear()
+        StandardErrorSink().write(line)
     }
 
     private static func progress(_ meter: ConveyanceMeter, _ plan: PlanSummary, _ now: MonotonicInstant) -> String {

@@ -81,11 +81,12 @@ struct ListCommand: AsyncParsableCommand {
     @Flag(help: "One JSON object a line.")
     var json = false
 
+    @OptionGroup var logging: LogOptions
     @OptionGroup var store: StoreOptions
 
     func run() async throws {
         try await reporting { () async throws(CommandFailure) in
-            let objects = try await Services().store(destination, store)
+            let objects = try await Services(log: logging.log()).store(destination, store)
             let found = try await FoundSnapshot.find(objects, destination.prefix)
             for snapshot in found { show(snapshot, objects.label) }
             if found.isEmpty { throw CommandFailure(.notFound, "no snapshots below \(destination)") }
@@ -137,11 +138,12 @@ struct UsageCommand: AsyncParsableCommand {
     @Argument(help: "gs://bucket[/prefix] or file:///directory")
     var destination: Destination
 
+    @OptionGroup var logging: LogOptions
     @OptionGroup var store: StoreOptions
 
     func run() async throws {
         try await reporting { () async throws(CommandFailure) in
-            let objects = try await Services().store(destination, store)
+            let objects = try await Services(log: logging.log()).store(destination, store)
             let found = try await FoundSnapshot.find(objects, destination.prefix)
             for snapshot in found {
                 let total = HumanReadable.bytes(snapshot.totalBytes)

@@ -75,16 +75,11 @@ struct MountCommand: AsyncParsableCommand {
     @Flag(help: "Return when the mount is ready, and serve it from another process.")
     var background = false
 
-    @Option(help: ArgumentHelp("How log lines look: text or json.", valueName: "format"))
-    var logFormat = "text"
-
-    @Flag(name: [.short, .long], help: "Log more.")
-    var verbose = false
-
     /// What `--background` hands to the process that serves: where to say that it is ready.
     @Option(help: .hidden)
     var readyDescriptor: Int32?
 
+    @OptionGroup var logging: LogOptions
     @OptionGroup var store: StoreOptions
 
     private static func time(_ text: String) throws -> TimeSpan {
@@ -99,7 +94,6 @@ struct MountCommand: AsyncParsableCommand {
 
     func validate() throws {
         if !(1...16).contains(threads) { throw ValidationError("--threads is 1 to 16") }
-        if LogFormat(rawValue: logFormat) == nil { throw ValidationError("--log-format is text or json") }
     }
 
     func run() async throws {
@@ -116,8 +110,8 @@ struct MountCommand: AsyncParsableCommand {
         // A background mount is no part of the session of the terminal it was started from.
         if readyDescriptor != nil { setsid() }
         let ending = try MountEnding()
-        let objects = try await Services().store(source, store)
-        let log = Log(threshold: verbose ? .debug : .info, format: LogFormat(rawValue: logFormat) ?? .text)
+        let log = logging.log()
+        let objects = try await Services(log: log).store(source, store)
         let service: MountService
         do throws(MountServiceError) {
             service = try await MountService.start(objects, options, log: log)

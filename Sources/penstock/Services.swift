@@ -8,6 +8,7 @@ import LinuxPlatform
 import LocalStorage
 import ObjectStorage
 import Snapshots
+import Telemetry
 import TransferEngine
 
 /// What the one-shot commands are made of, from the environment and the flags they share.
@@ -17,8 +18,10 @@ struct Services {
     /// Fired when a bucket asks to slow down.
     let throttle = ThrottleSignal()
 
-    /// - Parameter connections: to one host at once.
-    init(connections: Int = 64) throws(CommandFailure) {
+    /// - Parameters:
+    ///   - connections: to one host at once.
+    ///   - log: gets what the layers below have to tell.
+    init(connections: Int = 64, log: Log) throws(CommandFailure) {
         environment = Settings.environment
         var configuration = EngineConfiguration()
         configuration.userAgent = "penstock/\(Version.text)"
@@ -27,7 +30,7 @@ struct Services {
         configuration.receiveBufferBytes = 256 << 10
         configuration.uploadBufferBytes = 256 << 10
         do throws(Errno) {
-            engine = try HTTPEngine(configuration)
+            engine = try HTTPEngine(configuration, log: log)
         } catch {
             throw CommandFailure(.internal, "cannot start the network threads: \(error)")
         }

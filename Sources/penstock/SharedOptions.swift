@@ -1,6 +1,7 @@
 import ArgumentParser
 import Configuration
 import Snapshots
+import Telemetry
 
 /// How a bucket is reached.
 struct StoreOptions: ParsableArguments {
@@ -27,6 +28,32 @@ struct StoreOptions: ParsableArguments {
     )
     var givenEndpoint: String?
     var endpoint: String? { givenEndpoint ?? Settings.current[PenstockSettings.endpoint] }
+}
+
+/// What is logged, and how.
+struct LogOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "error, warn, info, debug (each request, without queries and headers) or trace.",
+            valueName: "level"
+        ),
+        transform: PenstockSettings.logLevel.parse
+    )
+    var logLevel = Settings.current[PenstockSettings.logLevel]
+
+    @Option(
+        help: ArgumentHelp("How log lines look: text or json.", valueName: "format"),
+        transform: PenstockSettings.logFormat.parse
+    )
+    var logFormat = Settings.current[PenstockSettings.logFormat]
+
+    @Flag(name: [.short, .long], help: "The same as --log-level debug.")
+    var verbose = false
+
+    /// - Parameter sink: standard error, unless something else is drawn there.
+    func log(_ sink: any LogSink = StandardErrorSink()) -> Log {
+        Log(threshold: verbose ? max(logLevel, .debug) : logLevel, format: logFormat, sink: sink)
+    }
 }
 
 /// What commands that move bytes share.

@@ -91,6 +91,7 @@ struct SnapshotCommand: AsyncParsableCommand {
     var markInterval = ConveyorOptions().markInterval
 
     @OptionGroup var transfer: TransferOptions
+    @OptionGroup var logging: LogOptions
     @OptionGroup var store: StoreOptions
 
     func validate() throws {
@@ -112,7 +113,7 @@ struct SnapshotCommand: AsyncParsableCommand {
 
     private func convey() async throws(CommandFailure) {
         let display = ConveyanceDisplay(ConveyanceDisplay.style(json: transfer.json, quiet: transfer.quiet))
-        let services = try Services()
+        let services = try Services(log: logging.log(display))
         let observer = HubObserver(
             onWait: { wait in
                 let advice = wait.isAnonymous ? "; a token (HF_TOKEN) raises the limit" : ""

@@ -27,6 +27,7 @@ struct VerifyCommand: AsyncParsableCommand {
     var token: String?
 
     @OptionGroup var transfer: TransferOptions
+    @OptionGroup var logging: LogOptions
     @OptionGroup var store: StoreOptions
 
     func run() async throws {
@@ -43,7 +44,7 @@ struct VerifyCommand: AsyncParsableCommand {
 
     private func verify() async throws(CommandFailure) {
         let display = ConveyanceDisplay(ConveyanceDisplay.style(json: transfer.json, quiet: transfer.quiet))
-        let services = try Services()
+        let services = try Services(log: logging.log(display))
         let objects = try await services.store(destination, store)
         do throws(SnapshotError) {
             let verifier = SnapshotVerifier(

@@ -86,6 +86,22 @@ import Testing
         #expect(await storeError { _ = try await client.storage.uploadProgress(session) }?.code == .sessionLost)
     }
 
+    /// The server's name for a request of a session is the secret in the session's URL.
+    @Test(arguments: [403, 404, 410, 412, 503]) func errorsDoNotNameTheSession(status: Int) async throws {
+        let named: HTTPHeaders = [("X-GUploader-UploadID", "SECRET")]
+        let (client, session) = try await begun([.reply(status, named)])
+        let chunk = await storeError {
+            _ = try await client.storage.continueUpload(session, ByteSegments(body), at: 0, isLast: false)
+        }
+        let told = try #require(chunk)
+        #expect(!"\(told)".contains("SECRET") && told.requestID == nil)
+        let refused = try ScriptedClient([.reply(status == 503 ? 403 : status, named)])
+        let start = await storeError {
+            _ = try await refused.storage.beginUpload(objectName(), size: 1, WriteOptions(.any))
+        }
+        #expect(start?.description.contains("SECRET") == false && start?.requestID == nil)
+    }
+
     @Test func anOffsetGapIsNotRetried() async throws {
         let (client, session) = try await begun([.text(503, "Invalid Content-Range: gap")])
         let error = await storeError {

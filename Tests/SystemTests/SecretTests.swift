@@ -45,15 +45,28 @@ extension ConveyanceProof {
 
         private func expectSilence(_ ended: EndedProgram) {
             let printed = ended.output + ended.errors
-            for secret in [Self.hubToken, storageToken, "Signature=", "upload_id="] {
-                #expect(!printed.contains(secret), "\(ended)")
+            for secret in [Self.hubToken, storageToken, "Signature", "Expires=", "Policy=", "upload_id", "Bearer hf"] {
+                #expect(!printed.contains(secret), "\(secret): \(ended)")
             }
         }
 
-        @Test func eachOriginSeesItsOwnTokenOnly() async throws {
-            let ended = try await run(command())
+        /// The log's lines of requests to a server.
+        private func lines(_ ended: EndedProgram, to url: String) -> [Substring] {
+            let host = url.drop { $0 != ":" }.dropFirst(3)
+            return ended.errors.split(separator: "\n").filter { $0.contains(host) && $0.contains("status") }
+        }
+
+        @Test(arguments: [
+            [], ["--verbose"], ["--log-level", "trace"], ["--log-level", "trace", "--log-format", "json"],
+        ])
+        func eachOriginSeesItsOwnTokenOnly(logging: [String]) async throws {
+            let ended = try await run(command(logging))
             #expect(ended.status == 0, "\(ended)")
             expectSilence(ended)
+            for url in [servers.hub.baseURL, servers.gcs.baseURL] {
+                #expect(lines(ended, to: url).isEmpty == logging.isEmpty, "\(ended)")
+                #expect(lines(ended, to: url).allSatisfy { !$0.contains("?") }, "a line has a query: \(ended)")
+            }
             #expect(servers.control.log.contains { $0.server == "cdn" })
             #expect(shown("cdn") == [])
             #expect(shown("hub").count == 1 && shown("gcs").count == 1)
@@ -85,7 +98,21 @@ extension ConveyanceProof {
                 rule.server = server
                 rule.times = status == 500 ? 2 : nil
                 servers.control.add(rule)
-                let ended = try await run(command())
+                let ended = try await run(command(["--log-level", "trace"]))
+                expectSilence(ended)
+            }
+        }
+
+        @Test func othersAreAsSilent() async throws {
+            try #require(try await run(command()).status == 0)
+            let place = "gs://\(EmulatedServers.bucket)/secret"
+            let how = ["--access-token-file", tokenFile.path, "--log-level", "trace"]
+            for words in [
+                ["verify", place], ["verify", "--repair", place], ["ls", place], ["du", place], ["gc", place],
+            ] {
+                let ended = try await run(words + how)
+                #expect(ended.status == 0, "\(words): \(ended)")
+                #expect(!lines(ended, to: servers.gcs.baseURL).isEmpty, "\(words) logs its requests")
                 expectSilence(ended)
             }
         }

@@ -26,27 +26,47 @@ package struct CRC32C: Hashable, Sendable, CustomStringConvertible {
     /// O(log count) multiplications modulo the polynomial: the first CRC times x^(8 count), plus the second; the initial
     /// value and the final XOR cancel.
     package func combine(with next: CRC32C, count: Int) -> CRC32C {
+        CRC32C(Self.multiply(value, by: Self.byteShifts, count) ^ next.value)
+    }
+
+    /// Of what stands before the last `count` bytes, whose own CRC is `suffix`, without looking at any byte: undoes
+    /// `combine(with:count:)`, for x has an inverse modulo the polynomial.
+    package func removing(suffix: CRC32C, count: Int) -> CRC32C {
+        CRC32C(Self.multiply(value ^ suffix.value, by: Self.inverseByteShifts, count))
+    }
+
+    /// `value` times the product of the powers that the bits of `count` choose.
+    private static func multiply(_ value: UInt32, by powers: [UInt32], _ count: Int) -> UInt32 {
         precondition(count >= 0)
-        var power = value
+        var product = value
         var rest = UInt64(count)
         var index = 0
         while rest != 0 {
-            if rest & 1 != 0 { power = clinux_crc32c_multiply(Self.byteShifts[index], power) }
+            if rest & 1 != 0 { product = clinux_crc32c_multiply(powers[index], product) }
             rest >>= 1
             index += 1
         }
-        return CRC32C(power ^ next.value)
+        return product
     }
 
     /// x^(8 * 2^k) modulo the polynomial: what 2^k zero bytes do. Bit 31 is the coefficient of x^0.
-    private static let byteShifts: [UInt32] = {
-        var shifts: [UInt32] = [0x0080_0000]
-        for _ in 1..<64 {
-            let last = shifts[shifts.count - 1]
-            shifts.append(clinux_crc32c_multiply(last, last))
-        }
-        return shifts
+    private static let byteShifts = squares(of: 0x0080_0000)
+
+    /// x^(-8 * 2^k). Dividing by x shifts the other way, once the polynomial has taken away what x^0 there is.
+    private static let inverseByteShifts: [UInt32] = {
+        var power: UInt32 = 0x8000_0000
+        for _ in 0..<8 { power = power >> 31 == 1 ? (power ^ 0x82F6_3B78) << 1 | 1 : power << 1 }
+        return squares(of: power)
     }()
+
+    private static func squares(of power: UInt32) -> [UInt32] {
+        var squares = [power]
+        for _ in 1..<64 {
+            let last = squares[squares.count - 1]
+            squares.append(clinux_crc32c_multiply(last, last))
+        }
+        return squares
+    }
 
     /// Eight hexadecimal digits.
     package var description: String {

@@ -91,6 +91,28 @@ struct CRC32CTests {
         #expect(CRC32C.of(head).combine(with: CRC32C.of(tail), count: tail.count) == whole)
     }
 
+    @Test("a suffix taken off leaves the CRC of what stood before it", arguments: 10..<20 as Range<UInt64>)
+    func suffixesComeOff(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        let bytes = random.bytes(Int.random(in: 1...5000, using: &random))
+        let whole = CRC32C.of(bytes)
+        for cut in [0, 1, Int.random(in: 0...bytes.count, using: &random), bytes.count - 1, bytes.count] {
+            let tail = Array(bytes[cut...])
+            #expect(whole.removing(suffix: .of(tail), count: tail.count) == .of(Array(bytes[..<cut])))
+        }
+    }
+
+    @Test("taking off undoes combining at lengths no memory holds")
+    func removingUndoesCombining() {
+        var random = SeededRandom(seed: 31)
+        for _ in 0..<100 {
+            let head = CRC32C(UInt32.random(in: .min ... .max, using: &random))
+            let tail = CRC32C(UInt32.random(in: .min ... .max, using: &random))
+            let count = Int.random(in: 0...Int.max, using: &random)
+            #expect(head.combine(with: tail, count: count).removing(suffix: tail, count: count) == head)
+        }
+    }
+
     @Test("combining is associative at lengths no memory holds")
     func combineIsAssociative() {
         var random = SeededRandom(seed: 30)

@@ -45,12 +45,6 @@ struct BlobStore: Sendable {
         }
     }
 
-    func checksum(of extents: [StoredObject.Extent]) throws(Errno) -> CRC32C {
-        var checksum = CRC32C.empty
-        try forEachPiece(of: extents) { checksum = checksum.updated(with: $0) }
-        return checksum
-    }
-
     /// In base64.
     func md5(of extents: [StoredObject.Extent]) throws(Errno) -> String {
         var hasher = MD5Hasher()

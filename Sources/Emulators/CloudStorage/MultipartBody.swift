@@ -1,22 +1,41 @@
+import Checksums
 import LinuxPlatform
 
-/// A `multipart/related` body that lies in a file: a JSON part, then a media part.
+/// What stands before the content of a `multipart/related` body: a JSON part, and the head of the media part.
 ///
 /// Source: RFC 2387; "multipart upload" of the JSON API.
-struct MultipartBody {
+struct MultipartHead {
     let resource: JSONValue
     /// The type that the media part declares.
     let contentType: String?
-    /// Where the content lies in the file.
-    let content: Range<Int>
+    /// How many bytes of the body it takes.
+    let count: Int
 
     /// The most bytes before the content.
-    private static let headLimit = StorageAPI.jsonLimit
+    private static let limit = StorageAPI.jsonLimit
+    /// The most bytes in which almost every head is whole.
+    private static let usualSize = 4 << 10
 
-    /// Nil for anything malformed.
-    init?(_ file: borrowing FileDescriptor, length: Int, boundary: String) {
-        guard let head = Self.bytes(file, 0..<min(length, Self.headLimit)) else { return nil }
-        var reader = Reader(bytes: head)
+    /// Reads it, and leaves the body where the content begins.
+    ///
+    /// - Returns: nil for anything malformed, and for a head that is too long.
+    static func read(from body: RequestBody, boundary: String) throws(RequestBody.Failure) -> MultipartHead? {
+        var bytes: [UInt8] = []
+        var wanted = usualSize
+        while true {
+            bytes += try body.readSome(wanted - bytes.count)
+            if let head = MultipartHead(parsing: bytes, boundary: boundary) {
+                body.giveBack(bytes[head.count...])
+                return head
+            }
+            if body.isFinished || wanted == limit { return nil }
+            wanted = min(limit, 4 * wanted)
+        }
+    }
+
+    /// Nil for anything malformed or not whole; what follows the head changes nothing.
+    init?(parsing bytes: [UInt8], boundary: String) {
+        var reader = Reader(bytes: bytes)
         let delimiter = Array("--\(boundary)".utf8)
         guard reader.skipPast(delimiter), reader.skipLine(), reader.fields() != nil,
             let json = reader.untilLine(delimiter), let resource = JSONValue(parsing: json),
@@ -24,25 +43,39 @@ struct MultipartBody {
         else { return nil }
         self.resource = resource
         contentType = fields["Content-Type"]
-        let start = reader.index
-        // The content may hold anything, so its end is looked for from the end.
-        let tailStart = max(start, length - delimiter.count - 1024)
-        guard let tail = Self.bytes(file, tailStart..<length) else { return nil }
-        let closing = Array("\n--\(boundary)--".utf8)
-        guard let end = tail.lastRange(of: closing) else {
-            guard tail.starts(with: closing.dropFirst()), tailStart == start else { return nil }
-            content = start..<start
-            return
-        }
-        let hasReturn = end > 0 && tail[end - 1] == 0x0D
-        content = start..<max(start, tailStart + end - (hasReturn ? 1 : 0))
+        count = reader.index
     }
+}
 
-    private static func bytes(_ file: borrowing FileDescriptor, _ range: Range<Int>) -> [UInt8]? {
-        var bytes = [UInt8](repeating: 0, count: range.count)
-        var count: Int?
-        bytes.withUnsafeMutableBytes { count = try? file.read(into: $0, at: range.lowerBound) }
-        return count == range.count ? bytes : nil
+/// The last line of a `multipart/related` body, behind the content.
+enum MultipartTail {
+    /// Of a file with the content and the tail, how much is content, and the checksum of that.
+    ///
+    /// The content may hold anything, so its end is looked for from the end.
+    ///
+    /// - Returns: nil when the closing line is not there.
+    static func content(
+        of received: RequestBody.Received,
+        in file: borrowing FileDescriptor,
+        boundary: String
+    ) throws(Errno) -> (count: Int, checksum: CRC32C)? {
+        let closing = Array("\n--\(boundary)--".utf8)
+        let start = max(0, received.count - closing.count - 1024)
+        var tail = [UInt8](repeating: 0, count: received.count - start)
+        let read = tail.withUnsafeMutableBytes { bytes in
+            Result { () throws(Errno) in try file.read(into: bytes, at: start) }
+        }
+        guard try read.get() == tail.count else { throw .inputOutput }
+        let end: Int
+        if let newline = tail.lastPosition(of: closing) {
+            end = newline > 0 && tail[newline - 1] == 0x0D ? newline - 1 : newline
+        } else {
+            // No content: the closing line follows the head.
+            guard start == 0, tail.starts(with: closing.dropFirst()) else { return nil }
+            end = 0
+        }
+        let suffix = CRC32C.of(Array(tail[end...]))
+        return (start + end, received.checksum.removing(suffix: suffix, count: tail.count - end))
     }
 }
 
@@ -94,7 +127,7 @@ private struct Reader {
 
 extension [UInt8] {
     /// Where the last occurrence begins.
-    fileprivate func lastRange(of part: [UInt8]) -> Int? {
+    fileprivate func lastPosition(of part: [UInt8]) -> Int? {
         guard count >= part.count else { return nil }
         return (0...(count - part.count)).last { self[$0..<($0 + part.count)].elementsEqual(part) }
     }

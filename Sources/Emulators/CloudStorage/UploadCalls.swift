@@ -1,6 +1,14 @@
 import Checksums
 import LinuxPlatform
 
+/// A blob with the whole of a request's content.
+struct ReceivedBlob {
+    let extent: StoredObject.Extent
+    let checksum: CRC32C
+    /// In base64; nil when nobody asked for it.
+    let md5: String?
+}
+
 /// Uploads in one request. Source: "Uploads" of the JSON API.
 extension StorageAPI {
     /// The body is the content; metadata is what the query and `Content-Type` say.
@@ -23,47 +31,84 @@ extension StorageAPI {
     }
 
     /// Takes the rest of the body as an object's content.
+    ///
+    /// - Parameter boundary: of a multipart body, whose closing line follows the content.
     func store(
         _ request: inout EmulatorRequest,
         _ bucket: String,
         _ name: String,
         _ attributes: [String: JSONValue],
         _ conditions: Preconditions,
-        _ expected: ExpectedDigests
+        _ expected: ExpectedDigests,
+        boundary: String? = nil
     ) throws(APIError) -> StoredObject {
         try checkName(name)
         try checkMetadata(attributes)
         _ = try service.read { (state) throws(APIError) in try state.bucket(bucket) }
-        let received = try receiveBlob(request.body)
-        return try publish(
-            received.extent,
-            received.checksum,
-            bucket,
-            name,
-            attributes,
-            conditions,
-            expected
-        )
+        let received = try receiveBlob(request.body, boundary: boundary, wantsMD5: expected.md5 != nil)
+        return try publish(received, bucket, name, attributes, conditions, expected)
     }
 
     /// The rest of a body, as a blob that nothing refers to yet.
-    func receiveBlob(_ body: RequestBody) throws(APIError) -> (extent: StoredObject.Extent, checksum: CRC32C) {
+    ///
+    /// - Parameters:
+    ///   - boundary: of a multipart body, whose closing line follows the content and is no part of it.
+    ///   - wantsMD5: whether the client gave one to compare.
+    func receiveBlob(
+        _ body: RequestBody,
+        boundary: String? = nil,
+        wantsMD5: Bool
+    ) throws(APIError) -> ReceivedBlob {
         let fresh = try service.makeBlob()
-        let blob = fresh.number
-        do throws(RequestBody.Failure) {
-            let received = try body.receive(into: fresh.file, at: 0)
-            return (.init(blob: blob, offset: 0, count: received.count), received.checksum)
+        do throws(APIError) {
+            let received = try receive(body, into: fresh.file, computesMD5: boundary == nil && needsMD5(wantsMD5))
+            guard let boundary else {
+                let extent = StoredObject.Extent(blob: fresh.number, offset: 0, count: received.count)
+                return ReceivedBlob(
+                    extent: extent,
+                    checksum: received.checksum,
+                    md5: received.md5.map { base64($0.bytes) }
+                )
+            }
+            let content = try multipartContent(of: received, in: fresh.file, boundary)
+            let extent = StoredObject.Extent(blob: fresh.number, offset: 0, count: content.count)
+            let md5 = try md5([extent], isWanted: wantsMD5)
+            return ReceivedBlob(extent: extent, checksum: content.checksum, md5: md5)
         } catch {
-            service.blobs.remove(blob)
+            service.blobs.remove(fresh.number)
+            throw error
+        }
+    }
+
+    private func receive(
+        _ body: RequestBody,
+        into file: borrowing FileDescriptor,
+        computesMD5: Bool
+    ) throws(APIError) -> RequestBody.Received {
+        do throws(RequestBody.Failure) {
+            return try body.receive(into: file, computesMD5: computesMD5)
+        } catch {
             if case .file(let failure) = error { throw .storage(failure) }
             throw .connectionLost
         }
     }
 
+    private func multipartContent(
+        of received: RequestBody.Received,
+        in file: borrowing FileDescriptor,
+        _ boundary: String
+    ) throws(APIError) -> (count: Int, checksum: CRC32C) {
+        do throws(Errno) {
+            if let content = try MultipartTail.content(of: received, in: file, boundary: boundary) { return content }
+        } catch {
+            throw .storage(error)
+        }
+        throw .invalid("Malformed multipart body: no closing line.")
+    }
+
     /// Makes a fresh blob an object, or removes it.
-    func publish(
-        _ extent: StoredObject.Extent,
-        _ checksum: CRC32C,
+    private func publish(
+        _ received: ReceivedBlob,
         _ bucket: String,
         _ name: String,
         _ attributes: [String: JSONValue],
@@ -71,14 +116,13 @@ extension StorageAPI {
         _ expected: ExpectedDigests
     ) throws(APIError) -> StoredObject {
         do throws(APIError) {
-            let md5 = try self.md5([extent], isWanted: expected.md5 != nil)
-            try expected.check(crc32c: checksum, md5: md5)
+            try expected.check(crc32c: received.checksum, md5: received.md5)
             let draft = StorageState.Draft(
                 bucket: bucket,
                 name: name,
-                extents: [extent],
-                checksum: checksum,
-                md5: md5,
+                extents: [received.extent],
+                checksum: received.checksum,
+                md5: received.md5,
                 attributes: attributes
             )
             let now = service.now
@@ -86,14 +130,16 @@ extension StorageAPI {
                 try state.insert(draft, conditions, now: now, &change)
             }
         } catch {
-            service.blobs.remove(extent.blob)
+            service.blobs.remove(received.extent.blob)
             throw error
         }
     }
 
+    private func needsMD5(_ isWanted: Bool) -> Bool { isWanted || service.computesMD5 }
+
     /// The MD5 of content, when the emulator was told to compute it or the client gave one to compare.
     func md5(_ extents: [StoredObject.Extent], isWanted: Bool) throws(APIError) -> String? {
-        guard isWanted || service.computesMD5 else { return nil }
+        guard needsMD5(isWanted) else { return nil }
         do throws(Errno) {
             return try service.blobs.md5(of: extents)
         } catch {
@@ -106,59 +152,30 @@ extension StorageAPI {
         guard let boundary = request.headers["Content-Type"].flatMap(boundary(of:)) else {
             throw .invalid("Malformed multipart body: no boundary.")
         }
-        let fresh = try service.makeBlob()
-        let blob = fresh.number
-        let body: MultipartBody
+        let read: MultipartHead?
         do throws(RequestBody.Failure) {
-            let received = try request.body.receive(into: fresh.file, at: 0)
-            guard let parsed = MultipartBody(fresh.file, length: received.count, boundary: boundary) else {
-                throw .tooLarge
-            }
-            body = parsed
+            read = try MultipartHead.read(from: request.body, boundary: boundary)
         } catch {
-            service.blobs.remove(blob)
-            throw error == .tooLarge ? .invalid("Malformed multipart body.") : .connectionLost
+            throw .connectionLost
         }
-        let extent = StoredObject.Extent(blob: blob, offset: body.content.lowerBound, count: body.content.count)
-        do throws(APIError) {
-            return try publishMultipart(request, bucket, body, extent)
-        } catch {
-            service.blobs.remove(blob)
-            throw error
-        }
-    }
-
-    private func publishMultipart(
-        _ request: EmulatorRequest,
-        _ bucket: String,
-        _ body: MultipartBody,
-        _ extent: StoredObject.Extent
-    ) throws(APIError) -> EmulatorResponse {
-        let resource = body.resource
+        guard let head = read else { throw .invalid("Malformed multipart body.") }
+        let resource = head.resource
         guard let name = resource["name"]?.text ?? request.query("name") else {
             throw APIError(400, "required", "Required object name is missing.")
         }
         if let other = request.query("name"), NameKey(other) != NameKey(name) {
             throw .invalid("The name in the query and the name in the metadata differ.")
         }
-        try checkName(name)
         var attributes = StoredObject.attributes(from: resource)
-        try checkMetadata(attributes)
-        if attributes["contentType"] == nil { attributes["contentType"] = body.contentType.map(JSONValue.string) }
-        let checksum: CRC32C
-        do throws(Errno) {
-            checksum = try service.blobs.checksum(of: [extent])
-        } catch {
-            throw .storage(error)
-        }
-        let object = try publish(
-            extent,
-            checksum,
+        if attributes["contentType"] == nil { attributes["contentType"] = head.contentType.map(JSONValue.string) }
+        let object = try store(
+            &request,
             bucket,
             name,
             attributes,
             Preconditions(query: request.target),
-            ExpectedDigests(resource: resource).or(ExpectedDigests(headers: request.headers))
+            ExpectedDigests(resource: resource).or(ExpectedDigests(headers: request.headers)),
+            boundary: boundary
         )
         return try answer(request, object.resource(origin: request.origin))
     }

@@ -66,11 +66,11 @@ extension XMLAPI {
             Self.partNumbers.contains(number)
         else { throw .invalid("Part number must be an integer between 1 and 10000, inclusive.") }
         _ = try service.read { (state) throws(APIError) in try state.multipart(id, bucket, name) }
-        let (extent, checksum) = try api.receiveBlob(request.body)
+        let expected = ExpectedDigests(headers: request.headers)
+        let received = try api.receiveBlob(request.body, wantsMD5: expected.md5 != nil)
+        let (extent, checksum, md5) = (received.extent, received.checksum, received.md5)
         let now = service.now
         do throws(APIError) {
-            let expected = ExpectedDigests(headers: request.headers)
-            let md5 = try api.md5([extent], isWanted: expected.md5 != nil)
             try expected.check(crc32c: checksum, md5: md5)
             let part = MultipartUpload.Part(
                 extent: extent,

@@ -13,10 +13,12 @@ package final class RequestBody {
         case file(Errno)
     }
 
-    /// What was written to a file by `receive(into:at:limit:)`.
+    /// What was written to a file by `receive(into:computesMD5:)`.
     package struct Received: Sendable, Equatable {
         package let count: Int
         package let checksum: CRC32C
+        /// Nil when it was not asked for.
+        package let md5: MD5Digest?
     }
 
     private enum Source {
@@ -30,10 +32,14 @@ package final class RequestBody {
     /// How many bytes of the body have been received.
     package private(set) var receivedCount = 0
     /// Whether the whole body has been read.
-    package private(set) var isFinished: Bool
+    package var isFinished: Bool { hasEnded && returned.isEmpty }
     /// Bytes at which the received body is to be altered or broken off, and its pace: see `FaultActions`.
     package var faults = ReceiveFaults()
     private var source: Source
+    /// Whether the source has nothing more.
+    private var hasEnded: Bool
+    /// What was read, and is to be read again.
+    private var returned: ArraySlice<UInt8> = []
     private var memory: ArraySlice<UInt8> = []
     private var beforeFirstRead: (() -> Void)?
     private var pace = Pace(bytesPerSecond: nil)
@@ -41,7 +47,7 @@ package final class RequestBody {
     /// A body that is already here. For tests and for requests inside a batch.
     package init(bytes: [UInt8]) {
         declaredLength = bytes.count
-        isFinished = bytes.isEmpty
+        hasEnded = bytes.isEmpty
         memory = bytes[...]
         source = .memory
     }
@@ -51,11 +57,11 @@ package final class RequestBody {
         switch framing {
         case .length(let length):
             declaredLength = length
-            isFinished = length == 0
+            hasEnded = length == 0
             source = .length(input, left: length)
         case .chunked:
             declaredLength = nil
-            isFinished = false
+            hasEnded = false
             source = .chunks(input, leftInChunk: 0)
         }
     }
@@ -73,8 +79,10 @@ package final class RequestBody {
     private func fill(_ buffer: UnsafeMutableRawBufferPointer) throws(Failure) -> Int {
         beforeFirstRead?()
         beforeFirstRead = nil
-        var done = 0
-        while done < buffer.count, !isFinished {
+        var done = min(returned.count, buffer.count)
+        returned.prefix(done).withUnsafeBytes { buffer.copyMemory(from: $0) }
+        returned = returned.dropFirst(done)
+        while done < buffer.count, !hasEnded {
             var piece = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
             if let cut = faults.resetAt {
                 if receivedCount >= cut { throw .connectionLost }
@@ -92,49 +100,51 @@ package final class RequestBody {
         return done
     }
 
+    /// Gives the last bytes that were read back: the next read begins with them.
+    package func giveBack(_ bytes: ArraySlice<UInt8>) { returned = bytes + returned }
+
     /// The whole rest of the body.
     ///
     /// - Throws: `tooLarge` when it has more than `limit` bytes.
     package func readAll(limit: Int) throws(Failure) -> [UInt8] {
         var all: [UInt8] = []
-        var piece = [UInt8](repeating: 0, count: min(limit + 1, 64 << 10))
         while !isFinished {
-            let result: Result<Int, Failure> = piece.withUnsafeMutableBytes { bytes in
-                Result { () throws(Failure) in try self.read(into: bytes) }
-            }
-            all += piece[..<(try result.get())]
+            all += try readSome(min(limit + 1, 64 << 10))
             if all.count > limit { throw .tooLarge }
         }
         return all
     }
 
-    /// Writes the rest of the body to a file from `offset` on, and computes its CRC-32C on the way.
-    ///
-    /// - Parameters:
-    ///   - limit: the most bytes to take; `tooLarge` when there are more.
-    ///   - progress: called after each piece is in the file, with the bytes and checksum so far; false breaks off with
-    ///     `connectionLost`. Pieces are 256 KiB, except the last.
+    /// The next `count` bytes; fewer only at the end.
+    package func readSome(_ count: Int) throws(Failure) -> ArraySlice<UInt8> {
+        var bytes = [UInt8](repeating: 0, count: count)
+        let result: Result<Int, Failure> = bytes.withUnsafeMutableBytes { target in
+            Result { () throws(Failure) in try self.read(into: target) }
+        }
+        return bytes[..<(try result.get())]
+    }
+
+    /// Writes the rest of the body to an empty file, and computes its digests on the way.
     package func receive(
         into file: borrowing FileDescriptor,
-        at offset: Int,
-        limit: Int = .max,
-        progress: (Received) -> Bool = { _ in true }
+        computesMD5: Bool = false
     ) throws(Failure) -> Received {
         let buffer = BufferLease(size: Self.pieceSize)
-        var done = Received(count: 0, checksum: .empty)
+        var count = 0
+        var checksum = CRC32C.empty
+        var md5 = computesMD5 ? MD5Hasher() : nil
         while !isFinished {
-            let count = try read(into: buffer.bytes)
-            let piece = UnsafeRawBufferPointer(rebasing: buffer.bytes[..<count])
-            guard done.count + count <= limit else { throw .tooLarge }
+            let piece = UnsafeRawBufferPointer(rebasing: buffer.bytes[..<(try read(into: buffer.bytes))])
             do throws(Errno) {
-                try file.write(piece, at: offset + done.count)
+                try file.write(piece, at: count)
             } catch {
                 throw .file(error)
             }
-            done = Received(count: done.count + count, checksum: done.checksum.updated(with: piece))
-            if !progress(done) { throw .connectionLost }
+            count += piece.count
+            checksum = checksum.updated(with: piece)
+            md5?.update(piece)
         }
-        return done
+        return Received(count: count, checksum: checksum, md5: md5?.finalize())
     }
 
     /// Small enough to stay in a core's cache between receiving, hashing and writing; the unit in which Cloud Storage
@@ -166,17 +176,17 @@ package final class RequestBody {
             let count = min(memory.count, target.count)
             memory.prefix(count).withUnsafeBytes { target.copyMemory(from: $0) }
             memory = memory.dropFirst(count)
-            isFinished = memory.isEmpty
+            hasEnded = memory.isEmpty
             return count
         case .length(let input, let left):
             let count = try receive(input, into: .init(rebasing: target.prefix(left)))
             source = .length(input, left: left - count)
-            isFinished = left == count
+            hasEnded = left == count
             return count
         case .chunks(let input, var left):
             if left == 0 { left = try nextChunk(input) }
             if left == 0 {
-                isFinished = true
+                hasEnded = true
                 return 0
             }
             let count = try receive(input, into: .init(rebasing: target.prefix(left)))

@@ -1,9 +1,10 @@
 /// The name of an object in its bucket: 1 to 1,024 bytes of UTF-8, any of them, `/` without meaning of its own.
 ///
-/// Source: Cloud Storage, "Object names": no CR, LF or NUL, not `.` or `..`. Names are bytes: NFC and NFD spellings are
-/// two objects.
+/// Source: Cloud Storage, "Object names": no CR, LF or NUL, not `.` or `..`, not below `.well-known/acme-challenge/`. Names
+/// are bytes: NFC and NFD spellings are two objects.
 package struct ObjectName: Hashable, Comparable, Sendable, CustomStringConvertible {
     package static let maximumLength = 1024
+    private static let forbiddenStart = ".well-known/acme-challenge/"
     package let value: String
 
     /// - Throws: `ObjectStoreError.invalidName` saying what is wrong with it.
@@ -14,6 +15,8 @@ package struct ObjectName: Hashable, Comparable, Sendable, CustomStringConvertib
                 "it has \(bytes.count) bytes, more than \(Self.maximumLength)"
             } else if value == "." || value == ".." {
                 "it is '\(value)'"
+            } else if bytes.starts(with: Self.forbiddenStart.utf8) {
+                "no object's name may begin with '\(Self.forbiddenStart)'"
             } else if bytes.contains(where: {
                 $0 == 0 || $0 == 0x0A || $0 == 0x0D
             }) { "it holds a NUL, CR or LF" } else { nil }
@@ -61,8 +64,8 @@ package struct ObjectPrefix: Hashable, Sendable, CustomStringConvertible {
 
 /// A relative path that stays where it is put: what a Hub or a bucket calls a file is hostile until it is one of these.
 ///
-/// One or more segments parted by `/`; no segment is empty, `.` or `..`; no NUL, CR or LF; at most 1,024 bytes in all
-/// and 255 in a segment.
+/// One or more segments parted by `/`; no segment is empty, `.` or `..`; no control characters, which XML cannot carry and
+/// terminals obey; at most 1,024 bytes in all and 255 in a segment.
 package struct SafePath: Hashable, Comparable, Sendable, CustomStringConvertible {
     package static let maximumLength = 1024
     package static let maximumSegment = 255
@@ -89,7 +92,9 @@ package struct SafePath: Hashable, Comparable, Sendable, CustomStringConvertible
         let bytes = value.utf8
         if bytes.isEmpty { return "it is empty" }
         if bytes.count > maximumLength { return "it has \(bytes.count) bytes, more than \(maximumLength)" }
-        if bytes.contains(where: { $0 == 0 || $0 == 0x0A || $0 == 0x0D }) { return "it holds a NUL, CR or LF" }
+        if value.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) {
+            return "it holds a control character"
+        }
         if bytes.first == 0x2F { return "it is absolute" }
         for segment in value.utf8.split(separator: 0x2F, omittingEmptySubsequences: false) {
             if segment.isEmpty { return "it has an empty segment" }

@@ -56,7 +56,8 @@ package struct ObjectStoreError: Error, Sendable, CustomStringConvertible {
 
     package static func invalidName(_ name: String, _ complaint: String) -> Self {
         let shown = name.unicodeScalars.prefix(120).map {
-            $0.properties.isPatternWhitespace || $0.value < 32 ? "?" : String($0)
+            let isShown = $0.properties.generalCategory != .control && !$0.properties.isPatternWhitespace || $0 == " "
+            return isShown ? String($0) : "?"
         }
         return Self(.invalidName, "'\(shown.joined())' cannot be used as a name: \(complaint)")
     }

@@ -57,6 +57,7 @@ package struct ConveyanceMeter: Sendable {
     }
 
     private mutating func move(_ bytes: Int, _ now: MonotonicInstant) {
+        waiting = nil
         moved += bytes
         samples.append((now, moved))
         while let first = samples.first, samples.count > 2, first.at.duration(to: now) > Self.window {

@@ -177,6 +177,7 @@ extension Conveyor {
     private func look(
         _ source: any SnapshotSource
     ) async throws(SnapshotError) -> (plan: SnapshotPlan, standing: Standing?, isTidy: Bool) {
+        try checkNames(source)
         let listing: DestinationListing
         do throws(ObjectStoreError) {
             listing = try await DestinationListing(store, paths)
@@ -196,6 +197,15 @@ extension Conveyor {
         )
         let isTidy = listing.intent == nil && listing.lease == nil && listing.temporaries.isEmpty
         return (plan, standing, isTidy)
+    }
+
+    /// Before anything is moved: under this prefix every file has a name that an object can have.
+    private func checkNames(_ source: any SnapshotSource) throws(SnapshotError) {
+        do throws(ObjectStoreError) {
+            for file in source.files { _ = try paths.prefix.name(file.path.value) }
+        } catch {
+            throw SnapshotError(.usage, "\(place): \(error.message); choose another destination, or --exclude the file")
+        }
     }
 
     private func standingManifest(_ listing: DestinationListing) async throws(SnapshotError) -> Standing? {

@@ -139,13 +139,14 @@ package struct SnapshotPlan: Sendable {
 
     /// Names that would be file and directory at once.
     private static func collisions(_ wanted: Set<SafePath>, _ listing: DestinationListing) -> [String] {
-        let wantedDirectories = Set(wanted.flatMap(\.directories))
+        // Names are bytes: to `String` two spellings of one text would be equal.
+        let wantedDirectories = Set(wanted.flatMap(\.directories).compactMap { try? SafePath($0) })
         var found: [String] = []
         for path in listing.files.keys where !wanted.contains(path) {
-            if wantedDirectories.contains(path.value) {
+            if wantedDirectories.contains(path) {
                 found.append("\(path) exists as a file, and the snapshot has files below that name")
             }
-            for directory in path.directories where wanted.contains(where: { $0.value == directory }) {
+            for directory in path.directories where (try? SafePath(directory)).map(wanted.contains) ?? false {
                 found.append("\(directory) is a file of the snapshot, and \(path) exists below that name")
             }
         }

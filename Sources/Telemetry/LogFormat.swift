@@ -35,7 +35,9 @@ package enum LogFormat: String, Sendable, CaseIterable {
         guard case .text(let text) = value else { return jsonForm(value) }
         let needsQuotes =
             text.isEmpty
-            || text.unicodeScalars.contains { $0 == " " || $0 == "=" || $0 == "\"" || $0 == "\\" || isDangerous($0) }
+            || text.unicodeScalars.contains {
+                $0 == " " || $0 == "=" || $0 == "\"" || $0 == "\\" || PlainText.isDangerous($0)
+            }
         return needsQuotes || text.utf8.count > maximumValueLength ? quoted(text) : text
     }
 
@@ -79,21 +81,11 @@ package enum LogFormat: String, Sendable, CaseIterable {
             case "\n": result += "\\n"
             case "\r": result += "\\r"
             case "\t": result += "\\t"
-            case _ where isDangerous(scalar): result += escape(scalar)
+            case _ where PlainText.isDangerous(scalar): result += escape(scalar)
             default: result.unicodeScalars.append(scalar)
             }
         }
         return result + "\""
-    }
-
-    /// Controls (C0, DEL, C1), separators of lines, format characters such as the bidirectional overrides, and scalars
-    /// that are nobody's: everything that shows other than as itself.
-    private static func isDangerous(_ scalar: Unicode.Scalar) -> Bool {
-        if scalar.isASCII { return scalar.value < 0x20 || scalar.value == 0x7F }
-        switch scalar.properties.generalCategory {
-        case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate, .unassigned: return true
-        default: return false
-        }
     }
 
     private static func escape(_ scalar: Unicode.Scalar) -> String {

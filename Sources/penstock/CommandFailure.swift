@@ -47,10 +47,13 @@ extension ParsableCommand {
     }
 }
 
-/// Writes to standard error, past every buffer. What looks like a secret is cut out: servers echo what they were sent.
-func standardError(_ text: String) { write(STDERR_FILENO, Redaction.redacted(text)) }
-/// Writes to standard output, past every buffer.
-func standardOutput(_ text: String) { write(STDOUT_FILENO, text) }
+/// Writes to standard error, past every buffer. What looks like a secret is cut out: servers echo what they were sent;
+/// and names that came from elsewhere cannot move the cursor.
+func standardError(_ text: String) { write(STDERR_FILENO, PlainText.shown(Redaction.redacted(text))) }
+/// Writes to standard output, past every buffer; names that came from elsewhere cannot move the cursor.
+func standardOutput(_ text: String) { write(STDOUT_FILENO, PlainText.shown(text)) }
+/// Takes the line of a terminal away that standard error stands in.
+func eraseLine() { write(STDERR_FILENO, "\r\u{1B}[K") }
 
 private func write(_ descriptor: Int32, _ text: String) {
     var rest = Array(text.utf8)[...]

@@ -36,9 +36,17 @@ final class ConveyanceDisplay: LogSink {
     var observer: ConveyanceObserver { { self.hear($0) } }
 
     /// Says that everything waits, and for what.
-    func waiting(_ reason: String?) {
-        state.withLock { $0.meter.waiting = reason }
-        draw(force: true)
+    func waiting(_ reason: String) {
+        let isPlanned = state.withLock { state in
+            state.meter.waiting = reason
+            return state.meter.plan != nil
+        }
+        switch style {
+        case .quiet: break
+        case .json: standardOutput("{\"event\":\"waiting\",\"reason\":\(EventJSON.quoted(reason))}\n")
+        // Before the plan there is no bar.
+        case .terminal, .lines: if isPlanned { draw(force: true) } else { standardError(reason + "\n") }
+        }
     }
 
     private func hear(_ event: ConveyanceEvent) {
@@ -80,7 +88,8 @@ final class ConveyanceDisplay: LogSink {
             return Self.progress(state.meter, plan, now)
         }
         guard let line else { return }
-        standardError(style == .terminal ? "\r\u{1B}[K\(line)" : "\(line)\n")
+        if style == .terminal { eraseLine() }
+        standardError(style == .terminal ? line : "\(line)\n")
     }
 
     /// Takes the bar away, so that a line can be written.
@@ -89,7 +98,7 @@ final class ConveyanceDisplay: LogSink {
             defer { state.hasBar = false }
             return state.hasBar
         }
-        if hadBar { standardError("\r\u{1B}[K") }
+        if hadBar { eraseLine() }
     }
 
     /// A line of the log, on standard error.

@@ -44,16 +44,18 @@ enum EventJSON {
         return "{\"event\":\"\(event)\",\"path\":\(quoted(path)),\"reason\":\(reason)}"
     }
 
-    /// A JSON string (RFC 8259, section 7).
+    /// A JSON string (RFC 8259, section 7), with escapes (of UTF-16 units) for everything that a terminal obeys or hides.
     static func quoted(_ text: String) -> String {
         var out = "\""
         for scalar in text.unicodeScalars {
             switch scalar {
             case "\"": out += "\\\""
             case "\\": out += "\\\\"
-            case _ where scalar.value < 0x20 || scalar.value == 0x7F:
-                let digits = String(scalar.value, radix: 16)
-                out += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+            case _ where PlainText.isDangerous(scalar):
+                for unit in String(scalar).utf16 {
+                    let digits = String(unit, radix: 16)
+                    out += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+                }
             default: out.unicodeScalars.append(scalar)
             }
         }

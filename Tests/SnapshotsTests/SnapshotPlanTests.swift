@@ -146,6 +146,11 @@ struct SnapshotPlanTests {
         #expect(above.conflicts.count == 1)
     }
 
+    @Test func spellingsOfOneTextDoNotCollide() throws {
+        let plan = Self.plan([try Self.file("\u{E9}/b", "x")], [try Self.object("p/e\u{301}", "y")])
+        #expect(plan.conflicts.isEmpty)
+    }
+
     @Test func distrustedFilesAreNotKept() throws {
         let plan = Self.plan(
             [try Self.file("a", "one")],

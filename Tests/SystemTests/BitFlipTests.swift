@@ -190,7 +190,10 @@ extension ConveyanceProof.BitFlipTests {
             var value = Array(try #require(metadata[key]).utf8)
             value[Int.random(in: 0..<value.count, using: &random)] ^= 1
             try await servers.bucket.patch(part.name, [key: String(decoding: value, as: UTF8.self)])
+            servers.control.reset()
             try await expectHealed(try await servers.run(command), "\(key) of \(part.name)")
+            let size = try #require(Int(part.size))
+            #expect(servers.fetchedBytes >= size, "\(key) of \(part.name): the part is not used")
             try await servers.bucket.deleteAll("flipped/")
         }
     }
@@ -212,7 +215,9 @@ extension ConveyanceProof.BitFlipTests {
                     try await servers.bucket.put(state.name, content)
                 }
             }
-            try await expectHealed(try await servers.run(command + marks), "\(states.map(\.name))")
+            let ended = try await servers.run(command + marks)
+            try await expectHealed(ended, "\(states.map(\.name))")
+            #expect(!ended.output.contains("fetched_again"), "found before it was used: \(ended)")
             try await servers.bucket.deleteAll("flipped/")
         }
     }

@@ -77,6 +77,18 @@ package struct PenstockPaths: Hashable, Sendable {
         try own("state/\(transfer)/\(padded(offset))")
     }
 
+    /// The state after the first `offset` bytes of a multipart upload that the holder of this lease began.
+    package func uploadState(
+        _ transfer: TransferID,
+        lease: Generation,
+        offset: Int
+    ) throws(ObjectStoreError) -> ObjectName {
+        try own("state/\(transfer)/\(lease)/\(padded(offset))")
+    }
+
+    /// For listings: every staged file, and every multipart upload that is to become one.
+    package var allStaged: String { "\(everything)staged/" }
+
     /// A whole, verified file that waits to be published, by the holder of the lease with this generation.
     package func staged(_ transfer: TransferID, lease: Generation) throws(ObjectStoreError) -> ObjectName {
         try own("staged/\(transfer)/\(lease)")
@@ -87,6 +99,13 @@ package struct PenstockPaths: Hashable, Sendable {
         let digits = name.value.utf8.reversed().prefix { $0 != UInt8(ascii: "/") }.reversed()
         guard digits.count == offsetDigits, digits.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
         return Int(String(decoding: digits, as: UTF8.self))
+    }
+
+    /// The generation of the lease in the last segment but one of an upload state's name, or nil when there is none.
+    package static func lease(in name: ObjectName) -> Generation? {
+        let segments = name.value.split(separator: "/", omittingEmptySubsequences: false)
+        guard segments.count >= 2, let value = Int64(segments[segments.count - 2]), value > 0 else { return nil }
+        return Generation(value)
     }
 
     private static let offsetDigits = 16

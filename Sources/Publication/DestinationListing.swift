@@ -15,6 +15,8 @@ package struct DestinationListing: Sendable {
     package var parts: [String: [ObjectAttributes]] = [:]
     /// Saved hash states, by transfer.
     package var states: [String: [ObjectAttributes]] = [:]
+    /// States of multipart uploads, by transfer.
+    package var uploadStates: [String: [ObjectAttributes]] = [:]
     /// Whole files that wait to be published, by transfer.
     package var staged: [String: [ObjectAttributes]] = [:]
     /// CRC tables, by the hash of their content in hexadecimal.
@@ -49,6 +51,7 @@ package struct DestinationListing: Sendable {
         case ("lease", 1): lease = object
         case ("parts", 4): parts[segments[1], default: []].append(object)
         case ("state", 3): states[segments[1], default: []].append(object)
+        case ("state", 4): uploadStates[segments[1], default: []].append(object)
         case ("staged", 3): staged[segments[1], default: []].append(object)
         case ("crc", 2): crcTables[segments[1]] = object
         case ("replaced", 2): replaced[segments[1]] = object

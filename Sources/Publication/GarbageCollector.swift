@@ -3,10 +3,17 @@ package import LinuxPlatform
 package import Manifests
 package import ObjectStorage
 
-/// Finds and removes what is of no use to anybody any more under one prefix.
+/// What is of no use to anybody any more under one prefix.
+package struct Garbage: Sendable {
+    package var objects: [ObjectAttributes]
+    /// Multipart uploads that nobody will complete. How many bytes they hold is not known.
+    package var uploads: [MultipartUpload]
+}
+
+/// Finds and removes garbage under one prefix.
 ///
-/// Only with the lease: nobody else is at work then, so parts, hash states and staged files are leftovers, unless an
-/// intent stands: then they are what finishing it needs. Replaced files go when they have been kept long enough; CRC
+/// Only with the lease: nobody else is at work then, so parts, hash states, staged files and uploads are leftovers,
+/// unless an intent stands: then staged files are what finishing it needs. Replaced files go when they have been kept long enough; CRC
 /// tables when neither the manifest nor a replaced file has their content.
 package struct GarbageCollector: Sendable {
 
@@ -47,19 +54,39 @@ package struct GarbageCollector: Sendable {
     /// Removes the garbage; the caller holds the lease.
     ///
     /// - Returns: what was removed.
-    package func collect(_ publisher: Publisher) async throws(PublicationError) -> [ObjectAttributes] {
+    package func collect(_ publisher: Publisher) async throws(PublicationError) -> Garbage {
         let garbage = try await find()
-        try await publisher.delete(garbage)
+        try await publisher.delete(garbage.objects)
+        for upload in garbage.uploads {
+            try await during("dropping an upload of \(upload.name)") { () async throws(ObjectStoreError) in
+                try await store.abortMultipart(upload)
+            }
+        }
         return garbage
     }
 
     /// What `collect` would remove now; for `--dry-run`.
-    package func find() async throws(PublicationError) -> [ObjectAttributes] {
+    package func find() async throws(PublicationError) -> Garbage {
         let (listing, now) = try await during("listing \(store.label)/\(paths.prefix)") {
             () async throws(ObjectStoreError) in
             (try await DestinationListing(store, paths), try await store.serverTime())
         }
         let manifest = listing.manifest == nil ? nil : try await SnapshotManifest.standing(store, paths)?.manifest
-        return Self.garbage(listing, manifest, keepReplaced: keepReplaced, now: now)
+        return Garbage(
+            objects: Self.garbage(listing, manifest, keepReplaced: keepReplaced, now: now),
+            uploads: try await uploads()
+        )
+    }
+
+    /// None where the store has no multipart uploads, or we may not list them: then it was not we who began them.
+    private func uploads() async throws(PublicationError) -> [MultipartUpload] {
+        do throws(ObjectStoreError) {
+            return try await store.multipartUploads(prefix: paths.allStaged)
+        } catch {
+            switch error.code {
+            case .unsupported, .invalidRequest, .protocolViolation, .notFound, .forbidden: return []
+            default: throw PublicationError(error, while: "listing the uploads of \(store.label)/\(paths.prefix)")
+            }
+        }
     }
 }

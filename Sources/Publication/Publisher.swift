@@ -281,6 +281,6 @@ extension PublicationIntent {
 extension DestinationListing {
     /// Parts, hash states and staged files: of use to one transfer only.
     package var temporaries: [ObjectAttributes] {
-        (Array(parts.values) + Array(states.values) + Array(staged.values)).flatMap { $0 }
+        [parts, states, uploadStates, staged].flatMap { $0.values.flatMap(\.self) }
     }
 }

@@ -82,7 +82,8 @@ package struct Conveyor: Sendable {
                 return ConveyanceReport(outcome: outcome, plan: PlanSummary(plan), manifest: manifest)
             }
             try refuse(plan)
-            if var report = try await tryHolding(source) {
+            let layout = try await layout()
+            if var report = try await tryHolding(source, layout) {
                 if followed, report.outcome == .unchanged { report.outcome = .adopted }
                 return report
             }
@@ -93,7 +94,10 @@ package struct Conveyor: Sendable {
     private typealias Work = Task<Result<ConveyanceReport, SnapshotError>, Never>
 
     /// - Returns: nil when another process holds the lease, after waiting a while, or took it over from this one.
-    private func tryHolding(_ source: any SnapshotSource) async throws(SnapshotError) -> ConveyanceReport? {
+    private func tryHolding(
+        _ source: any SnapshotSource,
+        _ layout: StorageLayout?
+    ) async throws(SnapshotError) -> ConveyanceReport? {
         let work = Lock<Work?>(nil)
         let lease = try newLease(source)
         let acquired = try await publishing { () async throws(PublicationError) in
@@ -106,7 +110,7 @@ package struct Conveyor: Sendable {
         case .held(let keeper):
             let task = Work {
                 do throws(SnapshotError) {
-                    return .success(try await conveyHolding(keeper, source))
+                    return .success(try await conveyHolding(keeper, source, layout))
                 } catch {
                     return .failure(error)
                 }
@@ -231,9 +235,27 @@ extension Conveyor {
         throw SnapshotError(.conflict, "\(place) holds what is not ours:\n  \(shown)\(more)\(advice)")
     }
 
+    /// What the bucket is; nil when we may not know it.
+    ///
+    /// - Throws: `usage` for a bucket that forbids deleting: no file could be moved to its name there.
+    private func layout() async throws(SnapshotError) -> StorageLayout? {
+        let layout: StorageLayout
+        do throws(ObjectStoreError) {
+            layout = try await store.layout()
+        } catch {
+            let isUnknown = [.forbidden, .notFound, .unsupported, .invalidRequest].contains(error.code)
+            if isUnknown { return nil }
+            throw SnapshotError(error, while: "looking at \(store.label)")
+        }
+        guard let seconds = layout.retentionSeconds, seconds > 0 else { return layout }
+        let message = "\(store.label) has a retention policy: nothing in it can be moved or deleted for \(seconds) s, "
+        throw SnapshotError(.usage, message + "so no file can be staged and published; convey to a bucket without one")
+    }
+
     private func conveyHolding(
         _ keeper: LeaseKeeper,
-        _ source: any SnapshotSource
+        _ source: any SnapshotSource,
+        _ layout: StorageLayout?
     ) async throws(SnapshotError) -> ConveyanceReport {
         let publisher = Publisher(store, paths, keeper)
         if let (object, intent) = try await standingIntent(publisher) {
@@ -249,7 +271,7 @@ extension Conveyor {
             try await collectGarbage(publisher)
             return ConveyanceReport(outcome: .unchanged, plan: summary, manifest: manifest)
         }
-        let outcomes = try await stageAll(plan, keeper, source)
+        let outcomes = try await stageAll(plan, keeper, source, layout)
         let intent = try intent(plan, outcomes, keeper, source, standing)
         observer(.publishing(files: intent.publish.count))
         let manifest = try await publishing { () async throws(PublicationError) in
@@ -302,13 +324,15 @@ extension Conveyor {
     private func stageAll(
         _ plan: SnapshotPlan,
         _ keeper: LeaseKeeper,
-        _ source: any SnapshotSource
+        _ source: any SnapshotSource,
+        _ layout: StorageLayout?
     ) async throws(SnapshotError) -> [TransferID: StagingOutcome] {
         let workers = try WorkerPool.hashing()
         defer { workers.closeInBackground() }
         let resources = TransferResources(
             store: store,
             paths: paths,
+            layout: layout,
             lease: keeper.generation,
             budget: TransferBudget(memory: options.memory, total: PlanSummary(plan).conveyedBytes),
             workers: workers,

@@ -7,13 +7,12 @@ import TransferEngine
 // One content from its source to a staged, proven object.
 //
 //   small:  fetch ─ hash ─ table ─ staged
-//   large:  units: fetch ─┬─ hash in file order      (a saved state every 512 MiB)
-//                         └─ put as a part           then table ─ compose ─ staged
+//   large:  units: fetch ─┬─ hash in file order      (states of it are saved)
+//                         └─ put as a part           then table ─ complete ─ staged
 //
 // A unit's buffer is free when it is hashed and its part is acknowledged. Parts, states and staged objects are named
-// after the content, so a later run finds them; each is proven before it is believed: a part by the granule CRCs in its
-// metadata, which must combine to the CRC32C that the store computed; a state by its own seal and by the CRC32C of the
-// bytes it covers. What the hash proves at the end is the sequence of bytes that those CRCs stand for.
+// after the content, so a later run finds them; each is proven before it is believed. What the hash proves at the end is
+// the sequence of bytes that their CRCs stand for. PartedUpload.swift says which two ways parts take.
 
 /// A whole content that waits to be published.
 package struct StagedContent: Hashable, Sendable {
@@ -78,7 +77,32 @@ package struct FileStager: Sendable {
         if file.size <= resources.pool.bufferSize, remains.parts.isEmpty {
             return try await stageWhole(file, source)
         }
-        return try await PartedStaging(self, file, remains).stage(source)
+        let upload = try await upload(file, remains)
+        do throws(SnapshotError) {
+            return try await PartedStaging(stager: self, file: file, upload: upload).stage(source)
+        } catch {
+            if error.code == .integrity { await upload.abandon() }
+            throw error
+        }
+    }
+
+    /// Where the parts of a file go; with parts of an earlier run, there.
+    private func upload(
+        _ file: SourceFile,
+        _ remains: TransferRemains
+    ) async throws(SnapshotError) -> any PartedUpload {
+        let strategy = PartStrategy.choose(for: file, unitSize: unitSize(file), in: resources.layout)
+        if strategy == .multipart, remains.parts.isEmpty,
+            let multipart = try await MultipartParts.open(self, file, remains)
+        {
+            return multipart
+        }
+        return await ComposedParts.open(self, file, remains)
+    }
+
+    /// What a file's parts are cut to.
+    func unitSize(_ file: SourceFile) -> Int {
+        UnitPlan.unitSize(fileSize: file.size, bufferSize: resources.pool.bufferSize)
     }
 }
 
@@ -99,7 +123,7 @@ extension FileStager {
         let name = try stagedName(file)
         let options = stagedOptions(file, digests)
         let object = try await storing(file) { () async throws(ObjectStoreError) in
-            try await store.put(name, ByteSegments(buffer, 0..<file.size), options)
+            try await put(name, ByteSegments(buffer, 0..<file.size), options)
         }
         resources.observer(.stored(file.size))
         return staged(file, digests, object)
@@ -182,8 +206,18 @@ extension FileStager {
     }
 
     func stagedName(_ file: SourceFile) throws(SnapshotError) -> ObjectName {
+        try named(file) { () throws(ObjectStoreError) in
+            try resources.paths.staged(file.hash.transfer, lease: resources.lease)
+        }
+    }
+
+    /// A name of something that a file needs on its way.
+    func named(
+        _ file: SourceFile,
+        _ name: () throws(ObjectStoreError) -> ObjectName
+    ) throws(SnapshotError) -> ObjectName {
         do throws(ObjectStoreError) {
-            return try resources.paths.staged(file.hash.transfer, lease: resources.lease)
+            return try name()
         } catch {
             throw SnapshotError(error, while: "staging \(file.path)")
         }
@@ -193,6 +227,27 @@ extension FileStager {
         var metadata = [MetadataKey.sha256: digests.sha256.description, MetadataKey.commit: commit]
         if let oid = digests.gitOID { metadata[MetadataKey.gitOID] = oid.description }
         return WriteOptions(.absent, metadata: metadata, crc32c: digests.crc32c)
+    }
+
+    /// For a file whose SHA-256 is known before its bytes are; its bytes are compared when they are all there.
+    func stagedOptions(_ file: SourceFile) -> WriteOptions {
+        var metadata = [MetadataKey.commit: commit]
+        if case .sha256(let digest) = file.hash { metadata[MetadataKey.sha256] = digest.description }
+        return WriteOptions(.absent, metadata: metadata)
+    }
+
+    /// A staged object that was made of parts, when it is what was proven; deleted when it is not.
+    func compared(
+        _ whole: ObjectAttributes,
+        _ file: SourceFile,
+        _ digests: FileDigests
+    ) async throws(SnapshotError) -> ObjectAttributes {
+        if whole.size == file.size, whole.crc32c == digests.crc32c { return whole }
+        try await storing(file) { () async throws(ObjectStoreError) in
+            try await store.delete(whole.name, whole.generation)
+        }
+        let message = "\(file.path), put together in the bucket, has another CRC32C than the bytes that were proven"
+        throw SnapshotError(.integrity, message, isResumable: true)
     }
 
     func staged(_ file: SourceFile, _ digests: FileDigests, _ object: ObjectAttributes) -> StagedContent {
@@ -218,6 +273,52 @@ extension FileStager {
             if error.code == .rateLimited { resources.gate.throttled() }
             throw SnapshotError(error, while: "storing \(file.path)")
         }
+    }
+
+    /// Puts an object of this run's own: under a name that holds our lease.
+    func put(
+        _ name: ObjectName,
+        _ body: ByteSegments,
+        _ options: WriteOptions
+    ) async throws(ObjectStoreError) -> ObjectAttributes {
+        try await sendingAgain { () async throws(ObjectStoreError) in
+            try await writing(name, options) { options async throws(ObjectStoreError) in
+                try await store.put(name, body, options)
+            }
+        }
+    }
+
+    /// Writes an object of this run's own. Nobody else writes under our lease: what stands there is of this run's first
+    /// try at the file, was on its way when that was given up, and arrived late.
+    func writing(
+        _ name: ObjectName,
+        _ options: WriteOptions,
+        _ write: (WriteOptions) async throws(ObjectStoreError) -> ObjectAttributes
+    ) async throws(ObjectStoreError) -> ObjectAttributes {
+        do throws(ObjectStoreError) {
+            return try await write(options)
+        } catch {
+            guard error.code == .preconditionFailed else { throw error }
+            let late = try await store.attributes(name, generation: nil)
+            var replacing = options
+            replacing.precondition = .generation(late.generation)
+            return try await write(replacing)
+        }
+    }
+
+    /// Sends bytes that are still in memory again when the store says that others arrived; twice, for what damages one
+    /// request in many may well damage a second.
+    func sendingAgain<Value>(
+        _ send: () async throws(ObjectStoreError) -> Value
+    ) async throws(ObjectStoreError) -> Value {
+        for _ in 0..<2 {
+            do throws(ObjectStoreError) {
+                return try await send()
+            } catch {
+                guard error.code == .integrity else { throw error }
+            }
+        }
+        return try await send()
     }
 
     /// Deletes what is left of a content that proved wrong, this run's parts included.

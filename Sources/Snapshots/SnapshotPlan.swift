@@ -15,13 +15,15 @@ import TransferEngine
 package struct TransferRemains: Sendable {
     package var parts: [ObjectAttributes] = []
     package var states: [ObjectAttributes] = []
+    package var uploadStates: [ObjectAttributes] = []
     package var staged: [ObjectAttributes] = []
     package init() {}
 
-    package var all: [ObjectAttributes] { parts + states + staged }
     /// Bytes that need not be fetched again, if they prove right.
     package var heldBytes: Int {
-        (staged.map(\.size).max() ?? 0) + (staged.isEmpty ? parts.reduce(0) { $0 + $1.size } : 0)
+        if let staged = staged.map(\.size).max() { return staged }
+        if !parts.isEmpty { return parts.reduce(0) { $0 + $1.size } }
+        return uploadStates.compactMap { PenstockPaths.offset(in: $0.name) }.max() ?? 0
     }
 }
 
@@ -89,6 +91,7 @@ package struct SnapshotPlan: Sendable {
         var found = TransferRemains()
         found.parts = listing.parts[transfer.value] ?? []
         found.states = listing.states[transfer.value] ?? []
+        found.uploadStates = listing.uploadStates[transfer.value] ?? []
         found.staged = listing.staged[transfer.value] ?? []
         remains[transfer] = found
     }

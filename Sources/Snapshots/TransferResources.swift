@@ -8,6 +8,8 @@ package import TransferEngine
 package struct TransferResources: Sendable {
     package let store: any ObjectStore
     package let paths: PenstockPaths
+    /// Of the bucket; nil when we may not know it.
+    package let layout: StorageLayout?
     /// Stands in the names of temporary objects.
     package let lease: Generation
     package let pool: BufferPool
@@ -20,6 +22,7 @@ package struct TransferResources: Sendable {
     package init(
         store: any ObjectStore,
         paths: PenstockPaths,
+        layout: StorageLayout? = nil,
         lease: Generation,
         budget: TransferBudget,
         workers: WorkerPool,
@@ -29,6 +32,7 @@ package struct TransferResources: Sendable {
     ) {
         self.store = store
         self.paths = paths
+        self.layout = layout
         self.lease = lease
         self.workers = workers
         self.time = time

@@ -70,7 +70,7 @@ struct CollectCommand: AsyncParsableCommand {
                 standardError("penstock: \(objects.label)/\(paths.prefix) is being worked on; left alone\n")
                 return false
             }
-            let removed: [ObjectAttributes]
+            let removed: Garbage
             do throws(PublicationError) {
                 removed = try await collector.collect(Publisher(objects, paths, keeper))
             } catch {
@@ -100,11 +100,14 @@ struct CollectCommand: AsyncParsableCommand {
         }
     }
 
-    private func show(_ garbage: [ObjectAttributes], _ paths: PenstockPaths, _ objects: any ObjectStore) {
-        let bytes = garbage.reduce(0) { $0 + $1.size }
+    private func show(_ garbage: Garbage, _ paths: PenstockPaths, _ store: any ObjectStore) {
+        let bytes = garbage.objects.reduce(0) { $0 + $1.size }
         let verb = dryRun ? "would remove" : "removed"
-        standardOutput("\(objects.label)/\(paths.prefix)  \(verb) \(garbage.count) objects, ")
-        standardOutput("\(HumanReadable.bytes(bytes))\n")
-        if dryRun { for object in garbage { standardOutput("  \(object.name)  \(object.size)\n") } }
+        standardOutput("\(store.label)/\(paths.prefix)  \(verb) \(garbage.objects.count) objects, ")
+        let uploads = garbage.uploads.isEmpty ? "" : ", and \(garbage.uploads.count) unfinished uploads"
+        standardOutput("\(HumanReadable.bytes(bytes))\(uploads)\n")
+        guard dryRun else { return }
+        for object in garbage.objects { standardOutput("  \(object.name)  \(object.size)\n") }
+        for upload in garbage.uploads { standardOutput("  \(upload.name)  (upload)\n") }
     }
 }

@@ -11,6 +11,7 @@ enum RecordKind: String, CaseIterable, CustomTestStringConvertible {
     case intent
     case lease
     case hashState
+    case uploadState
 
     var testDescription: String { rawValue }
 
@@ -20,6 +21,7 @@ enum RecordKind: String, CaseIterable, CustomTestStringConvertible {
         case .intent: try Sample.intent(&random).encoded()
         case .lease: try Sample.lease(&random).encoded()
         case .hashState: try Sample.hashState(&random).encoded()
+        case .uploadState: try Sample.uploadState(&random).encoded()
         }
     }
 
@@ -30,6 +32,7 @@ enum RecordKind: String, CaseIterable, CustomTestStringConvertible {
         case .intent: try PublicationIntent(decoding: bytes).encoded()
         case .lease: try Lease(decoding: bytes).encoded()
         case .hashState: try HashState(decoding: bytes).encoded()
+        case .uploadState: try UploadState(decoding: bytes).encoded()
         }
     }
 }

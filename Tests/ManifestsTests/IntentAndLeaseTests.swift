@@ -149,3 +149,52 @@ import Testing
         }
     }
 }
+
+@Suite struct UploadStateTests {
+    private static let unit = 64 << 10
+
+    /// A state that adds `units` granules to `last`.
+    private static func state(
+        after last: UploadState?,
+        units: Int = 1,
+        uploadID: String = "one",
+        crc32c: CRC32C? = nil
+    ) throws -> UploadState {
+        let table = try CRCTable(granules: Array(repeating: CRC32C(7), count: units), size: units * unit)
+        let whole = (last?.hash.crc32c ?? .empty).combine(with: table.combined, count: table.size)
+        let hash = try HashState(
+            transfer: TransferID(SHA256Digest.of([UInt8]())),
+            offset: (last?.hash.offset ?? 0) + table.size,
+            crc32c: crc32c ?? whole,
+            sha256: [1]
+        )
+        return try UploadState(hash: hash, uploadID: uploadID, unitSize: unit, granules: table)
+    }
+
+    @Test func followsTheOneItBeginsAt() throws {
+        let first = try Self.state(after: nil, units: 3)
+        let second = try Self.state(after: first)
+        #expect(first.follows(nil) && second.follows(first))
+        #expect(!second.follows(nil) && !first.follows(second) && !second.follows(second))
+    }
+
+    @Test func followsNoOtherUploadAndNoOtherBytes() throws {
+        let first = try Self.state(after: nil)
+        #expect(try !Self.state(after: first, uploadID: "two").follows(first))
+        #expect(try !Self.state(after: first, crc32c: CRC32C(1)).follows(first))
+    }
+
+    @Test func refusesSpansThatAreNoRowOfParts() throws {
+        let table = try CRCTable(granules: [CRC32C(7)], size: Self.unit)
+        let transfer = TransferID(SHA256Digest.of([UInt8]()))
+        for (offset, unitSize, id) in [
+            (1, Self.unit, "one"), (Self.unit + 1, Self.unit, "one"), (Self.unit, 0, "one"), (Self.unit, 1000, "one"),
+            (Self.unit, Self.unit, ""), (Self.unit, Self.unit, String(repeating: "x", count: 1025)),
+        ] {
+            let hash = try HashState(transfer: transfer, offset: offset, crc32c: .empty, sha256: [1])
+            #expect(throws: ManifestError.self, "\(offset) \(unitSize)") {
+                try UploadState(hash: hash, uploadID: id, unitSize: unitSize, granules: table)
+            }
+        }
+    }
+}

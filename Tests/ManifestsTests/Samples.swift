@@ -102,6 +102,21 @@ enum Sample {
         )
     }
 
+    /// The first state of an upload, of two parts.
+    static func uploadState(_ random: inout SeededRandom) throws -> UploadState {
+        let unit = 5 << 20
+        let granules = (0..<2 * unit / CRCTable.granuleSize).map { _ in CRC32C(UInt32.random(in: 1...9, using: &random))
+        }
+        let table = try CRCTable(granules: granules, size: 2 * unit)
+        let hash = try HashState(
+            transfer: TransferID(try sha256(&random)),
+            offset: 2 * unit,
+            crc32c: table.combined,
+            sha256: random.bytes(40)
+        )
+        return try UploadState(hash: hash, uploadID: "upload-1", unitSize: unit, granules: table)
+    }
+
     static func table(of bytes: [UInt8]) throws -> CRCTable {
         let starts = stride(from: 0, to: bytes.count, by: CRCTable.granuleSize)
         let granules = starts.map { CRC32C.of(Array(bytes[$0..<min(bytes.count, $0 + CRCTable.granuleSize)])) }

@@ -12,9 +12,9 @@ struct Bench {
     let time: ManualTime
     let bucket: MemoryBucket
 
-    init() {
+    init(_ options: MemoryBucket.Options = MemoryBucket.Options()) {
         time = ManualTime()
-        bucket = MemoryBucket(time: time)
+        bucket = MemoryBucket(options, time: time)
     }
 
     static let prefix = ObjectPrefix("models/tiny")

@@ -135,6 +135,47 @@ extension ConveyanceProof.BitFlipTests {
         try #require(killed)
     }
 
+    /// The remains of a run that died when all parts of its multipart uploads were in the bucket.
+    private func diedInMultipart() async throws {
+        let wire = try servers.tripWire(.completeMultipart, carriedOut: false)
+        let killed = try await servers.start(multipart).killed { wire.isTripped }
+        wire.disarm()
+        try #require(killed)
+    }
+
+    private var multipart: [String] { ConveyanceProof.arguments(Self.repository, "flipped", parts: .multipart) }
+
+    @Test(arguments: [true, false]) func inAnUploadsStateItIsNotUsed(atRest: Bool) async throws {
+        var random = TestRun.random(22)
+        for _ in 0..<Self.rounds {
+            try await diedInMultipart()
+            let states = try await remains("state")
+            try #require(!states.isEmpty)
+            for state in states { _ = try await damage(state.name, &random, atRest: atRest) }
+            try await expectHealed(try await servers.run(multipart), "\(states.map(\.name))")
+            try await servers.bucket.deleteAll("flipped/")
+        }
+    }
+
+    @Test func onTheWayToAMultipartUploadItIsSentAgain() async throws {
+        var random = TestRun.random(23)
+        for _ in 0..<Self.rounds {
+            var actions = FaultActions()
+            actions.receive.flipBitAt = Int.random(in: 0..<1 << 20, using: &random)
+            var rule = FaultRule(actions, method: "PUT", path: "partNumber=")
+            rule.server = "gcs"
+            rule.nth = Int.random(in: 1...3, using: &random)
+            servers.control.reset()
+            let number = servers.control.add(rule)
+            let ended = try await servers.run(multipart)
+            #expect(servers.control.strikes(of: number) == 1)
+            #expect(servers.fetchedBytes == Self.files.distinctSize, "the part was still in memory")
+            try await expectHealed(ended, "one part flipped on its way")
+            servers.control.reset()
+            try await servers.bucket.deleteAll("flipped/")
+        }
+    }
+
     private func remains(_ kind: String) async throws -> [BucketInspector.StoredObject] {
         try await servers.bucket.objects("flipped/.penstock/\(kind)/")
     }

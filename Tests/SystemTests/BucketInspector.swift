@@ -41,6 +41,13 @@ struct BucketInspector: Sendable {
 
     func names(_ prefix: String) async throws -> [String] { try await objects(prefix).map(\.name) }
 
+    /// The ids of multipart uploads that were neither completed nor aborted.
+    func unfinishedUploads(_ prefix: String) async throws -> [String] {
+        let body = try await send("GET", "/\(bucket)?uploads&prefix=\(escaped(prefix))")
+        let parts = String(decoding: body, as: UTF8.self).components(separatedBy: "<UploadId>").dropFirst()
+        return parts.compactMap { $0.components(separatedBy: "<").first }
+    }
+
     func contents(_ name: String) async throws -> Data { try await send("GET", target(name) + "?alt=media") }
 
     /// Writes whatever stands there.

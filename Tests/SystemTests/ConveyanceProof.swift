@@ -10,16 +10,33 @@ import Testing
     static let leaseSeconds = 2
 
     /// The arguments of a conveyance with little memory, so that large files become many parts.
-    static func arguments(_ repository: String, _ prefix: String, _ more: [String] = []) -> [String] {
+    static func arguments(
+        _ repository: String,
+        _ prefix: String,
+        _ more: [String] = [],
+        parts: PartsWay = .components
+    ) -> [String] {
         [
-            "snapshot", repository, "gs://\(EmulatedServers.bucket)/\(prefix)", "--memory", "16M", "--json",
-            "--lease-seconds", "\(leaseSeconds)",
+            "snapshot", repository, "gs://\(EmulatedServers.bucket)/\(prefix)", "--memory", "\(parts.memory)",
+            "--json", "--lease-seconds", "\(leaseSeconds)",
         ] + more
     }
 
     static func verify(_ prefix: String, _ more: [String] = []) -> [String] {
         ["verify", "gs://\(EmulatedServers.bucket)/\(prefix)", "--json"] + more
     }
+}
+
+/// The way of the parts of large files. The emulated bucket keeps what is deleted, so parts are no objects, unless they
+/// must be so small that a multipart upload does not take them.
+enum PartsWay: String, CaseIterable, CustomTestStringConvertible {
+    case components
+    case multipart
+
+    var testDescription: String { rawValue }
+
+    /// For buffers, in bytes: what a kill may waste.
+    var memory: Int { self == .components ? 16 << 20 : 64 << 20 }
 }
 
 /// What makes a run of these tests another one, and how long it may take.

@@ -109,6 +109,9 @@ struct TripWire {
         /// A replacement of what stands; in a first conveyance only stealing the lease is one.
         static let replacingUpload = gcs("POST", "^/upload/.*ifGenerationMatch=[1-9]")
         static let compose = gcs("POST", "/compose")
+        static let beginMultipart = gcs("POST", "[?]uploads")
+        static let putPart = gcs("PUT", "[?]partNumber=")
+        static let completeMultipart = gcs("POST", "[?]uploadId=")
         static let move = gcs("POST", "/moveTo/")
         static let copy = gcs("POST", "/rewriteTo/")
         static let delete = gcs("DELETE", "/o/")

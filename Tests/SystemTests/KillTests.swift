@@ -25,7 +25,10 @@ extension ConveyanceProof {
         /// How many requests of each kind one undisturbed conveyance makes.
         struct Census {
             let uploads: Int
-            let composes: Int
+            /// Composes, or completed multipart uploads.
+            let joins: Int
+            let begins: Int
+            let parts: Int
             let moves: Int
             let deletes: Int
             let media: Int
@@ -35,7 +38,9 @@ extension ConveyanceProof {
                     log.count { $0.server == server && $0.method == method && $0.target.contains(part) }
                 }
                 uploads = count("POST", "/upload/")
-                composes = count("POST", "/compose")
+                joins = count("POST", "/compose") + count("POST", "?uploadId=")
+                begins = count("POST", "?uploads")
+                parts = count("PUT", "?partNumber=")
                 moves = count("POST", "/moveTo/")
                 deletes = count("DELETE", "/o/")
                 media = count("GET", "/", "cdn")
@@ -51,24 +56,23 @@ extension ConveyanceProof {
             ],
             twins: ["copy/weights.safetensors": "model-00002-of-00002.safetensors"]
         )
-        /// What a kill may waste: the memory for buffers, which is less than the 64 MiB that are promised.
-        private static let window = 16 << 20
 
-        @Test func killedAnywhereItFinishesWhenRunAgain() async throws {
+        @Test(arguments: PartsWay.allCases) func killedAnywhereItFinishesWhenRunAgain(_ way: PartsWay) async throws {
             let servers = try EmulatedServers()
             try Self.files.write(to: servers.directory(of: Self.repository))
             servers.hub.warm()
-            let census = try await Self.undisturbed(servers)
+            let census = try await Self.undisturbed(servers, way)
+            #expect((way == .multipart) == (census.parts > 0))
             var random = TestRun.random(1)
-            let points = Self.points(census, &random)
+            let points = Self.points(census, way, &random)
             for (index, point) in points.enumerated() {
-                try await Self.prove(point, servers, prefix: "killed/\(index)")
+                try await Self.prove(point, servers, way, prefix: "killed/\(index)")
             }
             #expect(points.count >= (TestRun.isSoak ? 50 : 10))
         }
 
-        private static func undisturbed(_ servers: EmulatedServers) async throws -> Census {
-            let ended = try await servers.run(arguments(repository, "whole"))
+        private static func undisturbed(_ servers: EmulatedServers, _ way: PartsWay) async throws -> Census {
+            let ended = try await servers.run(arguments(repository, "whole", parts: way))
             try #require(ended.status == 0, "\(ended)")
             try await files.expectConveyed(to: servers.bucket, "whole")
             #expect(servers.fetchedBytes == files.distinctSize, "every byte once, twins too")
@@ -79,15 +83,20 @@ extension ConveyanceProof {
         }
 
         /// One point: die there, run again, compare everything.
-        private static func prove(_ point: Point, _ servers: EmulatedServers, prefix: String) async throws {
+        private static func prove(
+            _ point: Point,
+            _ servers: EmulatedServers,
+            _ way: PartsWay,
+            prefix: String
+        ) async throws {
             servers.control.reset()
-            let command = arguments(repository, prefix)
+            let command = arguments(repository, prefix, parts: way)
             let kills = try await die(point, command, servers)
             #expect(kills > 0, "\(point): the run ended before it got there")
             let ended = try await servers.run(command)
             #expect(ended.status == 0, "\(point): \(ended)")
             let twice = servers.fetchedBytes - files.distinctSize
-            #expect(twice <= kills * window, "\(point): \(twice) bytes were fetched twice in \(kills) kills")
+            #expect(twice <= kills * way.memory, "\(point): \(twice) bytes were fetched twice in \(kills) kills")
             try await files.expectConveyed(to: servers.bucket, prefix, "\(point)")
             let verified = try await servers.run(verify(prefix))
             #expect(verified.status == 0, "\(point): \(verified)")
@@ -126,19 +135,19 @@ extension ConveyanceProof {
 
 extension ConveyanceProof.KillTests {
     /// All points of a soak, or those that must not be missing and a seeded choice of the others.
-    private static func points(_ census: Census, _ random: inout SeededRandom) -> [Point] {
-        let landmarks = landmarks(census)
-        var others = scattered(census, &random)
+    private static func points(_ census: Census, _ way: PartsWay, _ random: inout SeededRandom) -> [Point] {
+        let landmarks = landmarks(census, way)
+        var others = scattered(census, way, &random)
         others.shuffle(using: &random)
         return landmarks + (TestRun.isSoak ? others : Array(others.prefix(3)))
     }
 
-    private static func landmarks(_ census: Census) -> [Point] {
+    private static func landmarks(_ census: Census, _ way: PartsWay) -> [Point] {
         func at(_ description: String, _ pattern: TripWire.Pattern, _ nth: Int, _ carriedOut: Bool) -> Point {
             Point(description: description, place: .request(pattern, nth: nth, carriedOut: carriedOut))
         }
         return [
-            at("composed, not yet published", .compose, census.composes, true),
+            at("put together, not yet published", way.join, census.joins, true),
             at("the intent recorded, nothing published", .upload, census.uploads - 1, true),
             at("published, no manifest", .move, census.moves, true),
             at("the manifest on its way", .upload, census.uploads, false),
@@ -148,7 +157,7 @@ extension ConveyanceProof.KillTests {
         ]
     }
 
-    private static func scattered(_ census: Census, _ random: inout SeededRandom) -> [Point] {
+    private static func scattered(_ census: Census, _ way: PartsWay, _ random: inout SeededRandom) -> [Point] {
         var points: [Point] = []
         func add(_ count: Int, _ word: String, _ pattern: TripWire.Pattern, of total: Int) {
             for _ in 0..<count {
@@ -160,7 +169,11 @@ extension ConveyanceProof.KillTests {
         }
         add(12, "upload", .upload, of: census.uploads)
         add(8, "range", .media, of: census.media)
-        add(4, "compose", .compose, of: census.composes)
+        add(4, "join", way.join, of: census.joins)
+        if way == .multipart {
+            add(6, "part", .putPart, of: census.parts)
+            add(2, "begin", .beginMultipart, of: census.begins)
+        }
         add(5, "move", .move, of: census.moves)
         add(7, "delete", .delete, of: census.deletes)
         for _ in 0..<8 {
@@ -180,4 +193,9 @@ extension ConveyanceProof.KillTests {
         }
         return points
     }
+}
+
+extension PartsWay {
+    /// The request that makes one object of the parts.
+    fileprivate var join: TripWire.Pattern { self == .components ? .compose : .completeMultipart }
 }

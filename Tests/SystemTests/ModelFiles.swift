@@ -69,6 +69,7 @@ struct ModelFiles: Sendable {
     func expectConveyed(to bucket: BucketInspector, _ prefix: String, _ comment: Comment? = nil) async throws {
         let names = try await bucket.names("\(prefix)/")
         #expect(names.sorted() == self.names(under: prefix), comment)
+        #expect(try await bucket.unfinishedUploads("\(prefix)/") == [], comment)
         for (path, content) in contents where names.contains("\(prefix)/\(path)") {
             let stored = try await bucket.contents("\(prefix)/\(path)")
             #expect(stored == content, "\(path) differs; \(comment?.description ?? "")")

@@ -5,7 +5,8 @@ import ObjectStorage
 import Snapshots
 import TestSupport
 
-/// A repository in memory, with a count of what was fetched from it, and a hook to send something else.
+/// A repository in memory, with a count of what was fetched from it, a byte that is wrong in the first read that holds
+/// it, and a hook to have other content.
 final class MemorySource: SnapshotSource {
     let origin: SnapshotManifest.Source
     let filters = SnapshotManifest.Filters()
@@ -14,13 +15,16 @@ final class MemorySource: SnapshotSource {
     private let contents: [SafePath: [UInt8]]
     private let fetched = Lock(0)
     private let tamper: @Sendable (SafePath, inout [UInt8]) -> Void
+    private let misread: Lock<(path: String, offset: Int)?>
 
     init(
         _ contents: [String: [UInt8]],
         commit: Character = "a",
         layout: SnapshotManifest.Layout = .plain,
+        misreadOnce: (path: String, offset: Int)? = nil,
         tamper: @escaping @Sendable (SafePath, inout [UInt8]) -> Void = { _, _ in }
     ) throws {
+        misread = Lock(misreadOnce)
         origin = SnapshotManifest.Source(
             endpoint: "https://hub.example",
             repository: "acme/tiny",
@@ -48,19 +52,32 @@ final class MemorySource: SnapshotSource {
     func open(_ file: SourceFile) async throws(SnapshotError) -> any RangedSource {
         var bytes = contents[file.path] ?? []
         tamper(file.path, &bytes)
-        return CountingSource(BytesSource(bytes, label: file.path.value)) { count in
-            self.fetched.withLock { $0 += count }
+        var wrong = bytes
+        let flipped = misread.withLock { $0?.path == file.path.value ? $0?.offset : nil }
+        if let flipped { wrong[flipped] ^= 0x10 }
+        let (right, misreading) = (
+            BytesSource(bytes, label: file.path.value), BytesSource(wrong, label: file.path.value)
+        )
+        return ChoosingSource(right) { range in
+            self.fetched.withLock { $0 += range.count }
+            guard let flipped, flipped >= range.offset, flipped < range.end else { return right }
+            let isFirst = self.misread.withLock { misread in
+                defer { misread = nil }
+                return misread != nil
+            }
+            return isFirst ? misreading : right
         }
     }
 }
 
-private final class CountingSource: RangedSource {
+/// Reads from the source that is chosen for each range.
+private final class ChoosingSource: RangedSource {
     private let base: BytesSource
-    private let count: @Sendable (Int) -> Void
+    private let choose: @Sendable (ByteRange) -> BytesSource
 
-    init(_ base: BytesSource, count: @escaping @Sendable (Int) -> Void) {
+    init(_ base: BytesSource, choose: @escaping @Sendable (ByteRange) -> BytesSource) {
         self.base = base
-        self.count = count
+        self.choose = choose
     }
 
     var size: Int { base.size }
@@ -71,7 +88,6 @@ private final class CountingSource: RangedSource {
         _ read: RangeRead,
         completion: @escaping @Sendable (Result<Void, ObjectStoreError>) -> Void
     ) -> ReadCancellation {
-        count(read.range.count)
-        return base.read(read, completion: completion)
+        choose(read.range).read(read, completion: completion)
     }
 }

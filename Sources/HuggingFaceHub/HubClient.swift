@@ -1,6 +1,7 @@
 import FoundationEssentials
 package import HTTPEngine
 package import LinuxPlatform
+import ObjectStorage
 package import Telemetry
 
 /// What a client tells while it works. Called on any thread; must not block.
@@ -99,8 +100,8 @@ package final class HubClient: Sendable {
     /// All files of a commit, in the Hub's order; directories are left out.
     ///
     /// - Throws: `unusableListing` for names that leave the destination, stand there twice or are file and directory at
-    ///   once, for pages that go in a circle or to another origin, and past the limits; `integrity` for an entry whose
-    ///   hashes contradict each other.
+    ///   once, for pages that go in a circle or to another origin, for a listing that lacks files that the Hub names
+    ///   elsewhere, and past the limits; `integrity` for an entry whose hashes contradict each other.
     package func tree(of commit: HubCommit) async throws(HubError) -> [HubFile] {
         let repository = commit.repository
         let base = "\(configuration.endpoint)/api/\(repository.kind.apiSegment)/\(repository.id)"
@@ -120,7 +121,34 @@ package final class HubClient: Sendable {
                 return target
             }
         }
+        if builder.mayBeCut { try await compareWithSiblings(builder, commit, subject) }
         return builder.files
+    }
+
+    /// A proxy that strips `Link` headers makes a listing end after a page. The repository's information names the files
+    /// too (of very large repositories not all): whatever it names must be in the listing.
+    private func compareWithSiblings(
+        _ builder: TreeBuilder,
+        _ commit: HubCommit,
+        _ subject: HubSubject
+    ) async throws(HubError) {
+        let repository = commit.repository
+        let path = "/api/\(repository.kind.apiSegment)/\(repository.id)/revision/\(commit.sha)"
+        let info: RepositoryInfo = try decode(
+            try await api(configuration.endpoint + path, subject),
+            subject,
+            "repository information"
+        )
+        let listed = Set(builder.files.map(\.path))
+        let missing = (info.siblings ?? []).filter { sibling in
+            (try? SafePath(sibling.rfilename)).map { !listed.contains($0) } ?? true
+        }
+        guard let first = missing.first else { return }
+        throw HubError(
+            .unusableListing,
+            "\(subject.name): the listing ends after \(listed.count) files and lacks \(missing.count) that the Hub names, "
+                + "'\(printable(first.rfilename, limit: 200))' among them; a proxy may strip its Link header"
+        )
     }
 
     /// The branches, tags and other references; pull requests only when asked for.
@@ -219,6 +247,9 @@ private struct RepositoryInfo: Decodable {
     var `private`: Bool?
     var gated: HubGating?
     var disabled: Bool?
+    var siblings: [Sibling]?
+
+    struct Sibling: Decodable { var rfilename: String }
 
     enum CodingKeys: String, CodingKey {
         case id
@@ -226,6 +257,7 @@ private struct RepositoryInfo: Decodable {
         case `private`
         case gated
         case disabled
+        case siblings
     }
 
     init(from decoder: any Decoder) throws {
@@ -234,6 +266,7 @@ private struct RepositoryInfo: Decodable {
         sha = try container.decodeIfPresent(String.self, forKey: .sha)
         `private` = try container.decodeIfPresent(Bool.self, forKey: .private)
         disabled = try container.decodeIfPresent(Bool.self, forKey: .disabled)
+        siblings = try? container.decodeIfPresent([Sibling].self, forKey: .siblings)
         // false, "auto" or "manual"; an unknown word means gated in a way that we do not know.
         if let word = try? container.decodeIfPresent(String.self, forKey: .gated) {
             gated = HubGating(rawValue: word) ?? .manual

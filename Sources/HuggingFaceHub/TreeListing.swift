@@ -27,6 +27,13 @@ struct TreeBuilder {
     private var directories: Set<SafePath> = []
     private var visited: Set<String> = []
     private var entries = 0
+    private var lastPage = 0
+
+    /// Entries of a full page, as the Hub's tree API sends them.
+    private static let pageSize = 1000
+
+    /// Whether the last page was full: then there was a next one, unless the listing happens to end just there.
+    var mayBeCut: Bool { lastPage >= Self.pageSize }
 
     init(subject: String, limits: HubLimits) {
         self.subject = subject
@@ -49,6 +56,7 @@ struct TreeBuilder {
             throw HubError(.notAHub, "\(subject): the listing is not the JSON of a tree")
         }
         entries += page.count
+        lastPage = page.count
         guard entries <= limits.treeEntries else { throw unusable("it has more than \(limits.treeEntries) entries") }
         for entry in page { try add(entry) }
     }

@@ -152,6 +152,26 @@ private func list(_ entries: [String]) -> String { "[" + entries.joined(separato
         )
     }
 
+    /// A proxy strips `Link`: what looks like the end is not.
+    @Test(arguments: [(1000, 1), (1000, 0), (1000, nil), (999, 1)] as [(Int, Int?)])
+    func noticesAPageThatIsMissing(listed: Int, unlisted: Int?) async throws {
+        let names = (0..<listed + (unlisted ?? 0)).map { "f\($0)" }
+        let page = list(names.prefix(listed).map { entry($0) })
+        let siblings = names.map { #"{"rfilename":"\#($0)"}"# }.joined(separator: ",")
+        let info = unlisted == nil ? #"{"sha":"\#(sha)"}"# : #"{"sha":"\#(sha)","siblings":[\#(siblings)]}"#
+        let transport = ScriptedTransport([.json(page), .json(info)])
+        let client = try makeClient(transport)
+        if listed == 1000, unlisted == 1 {
+            let error = await hubError { _ = try await client.tree(of: makeCommit()) }
+            #expect(error?.code == .unusableListing)
+            #expect(error?.message.contains("'f1000'") == true && error?.message.contains("Link") == true)
+        } else {
+            #expect(try await client.tree(of: makeCommit()).count == listed)
+        }
+        #expect(transport.requests.count == (listed == 1000 ? 2 : 1), "a page that is not full needs no second look")
+        #expect(transport.requests.last?.url.hasSuffix("/revision/\(sha)") == (listed == 1000))
+    }
+
     @Test func refusesANextPageElsewhere() async throws {
         let transport = pages(["http://evil.test/api/2"])
         let client = try makeClient(transport)

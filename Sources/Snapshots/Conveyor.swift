@@ -237,7 +237,8 @@ extension Conveyor {
 
     /// What the bucket is; nil when we may not know it.
     ///
-    /// - Throws: `usage` for a bucket that forbids deleting: no file could be moved to its name there.
+    /// - Throws: `usage` for a bucket that forbids deleting: no file could be moved to its name there; and for a zonal
+    ///   one, which takes appendable uploads only.
     private func layout() async throws(SnapshotError) -> StorageLayout? {
         let layout: StorageLayout
         do throws(ObjectStoreError) {
@@ -246,6 +247,10 @@ extension Conveyor {
             let isUnknown = [.forbidden, .notFound, .unsupported, .invalidRequest].contains(error.code)
             if isUnknown { return nil }
             throw SnapshotError(error, while: "looking at \(store.label)")
+        }
+        if layout.locationType == "zone" {
+            let message = "\(store.label) is a zonal (rapid) bucket: it takes no uploads over HTTP; "
+            throw SnapshotError(.usage, message + "convey to a regional or multi-regional one")
         }
         guard let seconds = layout.retentionSeconds, seconds > 0 else { return layout }
         let message = "\(store.label) has a retention policy: nothing in it can be moved or deleted for \(seconds) s, "

@@ -18,6 +18,7 @@ package final class MemoryBucket: Sendable {
         package var minimumPartSize = 5 * 1024 * 1024
         package var softDeleteRetentionSeconds: Int? = 0
         package var retentionSeconds: Int?
+        package var locationType = "region"
 
         package init() {}
     }

@@ -104,7 +104,7 @@ extension MemoryObjectStore {
         return try perform(.layout, "") { _, _, _ in
             StorageLayout(
                 isHierarchical: options.isHierarchical,
-                locationType: "region",
+                locationType: options.locationType,
                 location: "memory",
                 softDeleteRetentionSeconds: options.softDeleteRetentionSeconds,
                 retentionSeconds: options.retentionSeconds,

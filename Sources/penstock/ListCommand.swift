@@ -90,6 +90,10 @@ struct ListCommand: AsyncParsableCommand {
             let found = try await FoundSnapshot.find(objects, destination.prefix)
             for snapshot in found { show(snapshot, objects.label) }
             if found.isEmpty { throw CommandFailure(.notFound, "no snapshots below \(destination)") }
+            let unreadable = found.count { if case .failure = $0.manifest { true } else { false } }
+            if unreadable > 0 {
+                throw CommandFailure(.integrity, "\(unreadable) of \(found.count) manifests cannot be read")
+            }
         }
     }
 

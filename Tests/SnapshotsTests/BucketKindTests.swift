@@ -31,6 +31,18 @@ struct BucketKindTests {
         }
     }
 
+    @Test func aZonalBucketIsRefusedBeforeTheFirstByte() async throws {
+        var options = MemoryBucket.Options()
+        options.locationType = "zone"
+        let bench = Bench(options)
+        let source = try MemorySource(ConveyorTests.files(43))
+        let error = await #expect(throws: SnapshotError.self) {
+            try await bench.conveyor(bench.store()).convey(source)
+        }
+        #expect(error?.code == .usage && error?.message.contains("zonal") == true)
+        #expect(source.fetchedBytes == 0 && bench.bucket.names.isEmpty)
+    }
+
     @Test func moreThan32PartsAreJoinedInLevels() async throws {
         let bench = Bench()
         var random = SeededRandom(seed: 42)

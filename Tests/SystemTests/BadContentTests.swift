@@ -117,7 +117,9 @@ extension ConveyanceProof.BadInputTests {
             whole.prefix(length < 0 ? whole.count + length : length)
         )
         let place = "gs://ai-models/odd"
-        for arguments in [command, ConveyanceProof.verify("odd"), ["mount", place, try emptyDirectory()]] {
+        for arguments in [
+            command, ConveyanceProof.verify("odd"), ["mount", place, try emptyDirectory()], ["ls", place],
+        ] {
             let ended = try await servers.run(arguments)
             #expect(ended.status == 3 && ended.errors.contains("manifest"), "\(arguments[0]): \(ended)")
         }

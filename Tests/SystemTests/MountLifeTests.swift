@@ -38,6 +38,22 @@ import Testing
         #expect(mount.log.contains("\(bad / 65_536 * 65_536)"))
     }
 
+    @Test func withoutCRCTablesWholeObjectsAreProvenBeforeTheyOpen() async throws {
+        let area = try MountArea()
+        defer { area.remove() }
+        var rotten = bytes
+        rotten[bytes.count - 1] ^= 1
+        try await StoredSnapshot(area.objects).publish(
+            [("right", bytes), ("wrong", Array(bytes.reversed()))],
+            stored: ["wrong": rotten]
+        )
+        try FileManager.default.removeItem(atPath: area.objects + "/.penstock/crc")
+        let mount = try ServedMount(area.source, at: area.mountPoint)
+        #expect(try OpenedFile(mount.mountPoint + "/right").read(at: 0, bytes.count) == bytes)
+        #expect(throws: OpenedFile.Failure(number: EIO)) { try OpenedFile(mount.mountPoint + "/wrong").read(at: 0, 1) }
+        #expect(mount.log.contains("is not opened"))
+    }
+
     @Test func anObjectOverwrittenUnderAReaderIsOldBytesOrStale() async throws {
         let area = try MountArea()
         defer { area.remove() }

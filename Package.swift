@@ -56,7 +56,10 @@ let package = Package(
 
         // Those who store it.
         library("HTTPEngine", ["CCurl", "LinuxPlatform", "Telemetry"]),
-        library("GoogleCredentials", ["HTTPEngine", "COpenSSL", "CLinux", "LinuxPlatform", "Telemetry"]),
+        library(
+            "GoogleCredentials",
+            ["HTTPEngine", "COpenSSL", "CLinux", "Checksums", "LinuxPlatform", "Telemetry"]
+        ),
         library(
             "GoogleCloudStorage",
             ["HTTPEngine", "GoogleCredentials", "ObjectStorage", "Checksums", "LinuxPlatform", "Telemetry"]

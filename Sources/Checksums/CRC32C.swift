@@ -123,26 +123,13 @@ extension CRC32C {
     }
 
     /// Cloud Storage's form: the big-endian bytes in padded base64, always eight characters (RFC 4648, section 4).
-    package var base64: String {
-        var text = ""
-        for shift in stride(from: 26, through: 2, by: -6) { text.append(Self.digit(value >> UInt32(shift) & 0x3F)) }
-        return text + "\(Self.digit(value << 4 & 0x3F))=="
-    }
+    package var base64: String { Base64.encode(bigEndianBytes) }
 
     /// Reads `base64`'s form; nil for anything else, unused bits that are set included.
     package init?(base64 text: String) {
-        let bytes = Array(text.utf8)
-        guard bytes.count == 8, bytes[6] == 0x3D, bytes[7] == 0x3D else { return nil }
-        var bits: UInt64 = 0
-        for byte in bytes[..<6] {
-            guard let digit = Self.digits.firstIndex(of: byte) else { return nil }
-            bits = bits << 6 | UInt64(digit)
-        }
-        guard bits & 0xF == 0 else { return nil }
-        value = UInt32(bits >> 4)
+        guard text.utf8.count == 8, let bytes = Base64.decode(text), let checksum = CRC32C(bigEndian: bytes),
+            checksum.base64 == text
+        else { return nil }
+        self = checksum
     }
-
-    private static let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-
-    private static func digit(_ value: UInt32) -> Character { Character(Unicode.Scalar(digits[Int(value)])) }
 }

@@ -1,3 +1,4 @@
+import Checksums
 import HTTPEngine
 
 /// A person's credentials, as `gcloud auth application-default login` leaves them (RFC 6749, section 6).

@@ -60,6 +60,26 @@ import Testing
         #expect(storage.content("o") == "x")
     }
 
+    @Test func aRangeHoldsOnlyForTheRepresentationItWasAskedOf() throws {
+        let storage = try CloudStorageHarness()
+        try storage.put("o", "content")
+        for target in ["/bkt/o", "/storage/v1/b/bkt/o/o?alt=media"] {
+            let whole = storage.call("GET", target)
+            for field in ["ETag", "Last-Modified"] {
+                let validator = try #require(whole.headers[field])
+                let part = storage.call("GET", target, ["Range": "bytes=0-1", "If-Range": validator])
+                #expect(part.status == 206)
+                #expect(part.text == "co")
+            }
+            for validator in ["\"other\"", "W/\(whole.headers["ETag"] ?? "")", "Thu, 01 Jan 1970 00:00:00 GMT", ""] {
+                let other = storage.call("GET", target, ["Range": "bytes=0-1", "If-Range": validator])
+                #expect(other.status == 200)
+                #expect(other.text == "content")
+                #expect(other.headers["Content-Range"] == nil)
+            }
+        }
+    }
+
     @Test func errorsHaveTheFormOfTheirAPI() throws {
         let storage = try CloudStorageHarness()
         let resource = storage.call("GET", "/storage/v1/b/bkt/o/none")

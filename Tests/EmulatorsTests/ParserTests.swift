@@ -1,3 +1,4 @@
+import Checksums
 import TestSupport
 import Testing
 
@@ -63,7 +64,7 @@ import Testing
             _ = requestedRange(text, size: 10)
             _ = try? FieldMask(text)
             _ = GlobPattern(text)?.matches(Array("abc".utf8))
-            _ = base64Decoded(text)
+            _ = Base64.decode(text)
             _ = gunzipped([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 0] + bytes)
             let type: HeaderFields = ["Content-Type": "multipart/related; boundary=x"]
             storage.call("POST", "/upload/storage/v1/b/bkt/o?uploadType=multipart", type, body: bytes)

@@ -1,3 +1,4 @@
+import Checksums
 import LinuxPlatform
 import TestSupport
 import Testing
@@ -19,7 +20,7 @@ import Testing
     }
 
     @Test func assertionsNeedThreePartsAndClaims() throws {
-        let claims = base64(#"{"iss":"a@b","aud":"https://x/token","exp":1,"iat":0}"#.utf8)
+        let claims = Base64.encode(#"{"iss":"a@b","aud":"https://x/token","exp":1,"iat":0}"#.utf8)
         let grant = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion="
         #expect(exchange(grant + "e30.e30.x").json["error"] == "invalid_grant")
         let token = try #require(exchange(grant + percentEncoded("e30.\(claims).x")).json["access_token"]?.text)

@@ -137,12 +137,6 @@ import Testing
 }
 
 @Suite struct EncodingTests {
-    @Test func base64IsAsInItsStandard() {
-        let vectors = ["": "", "f": "Zg==", "fo": "Zm8=", "foo": "Zm9v", "foob": "Zm9vYg==", "fooba": "Zm9vYmE="]
-        for (plain, encoded) in vectors { #expect(Base64.encode(Array(plain.utf8)) == encoded) }
-        #expect(Base64.encodeForURL([0xFB, 0xFF]) == "-_8")
-    }
-
     @Test func formsEscapeEverythingElse() {
         let encoded = FormEncoding.encode([(name: "grant type", value: "urn:x&y=z+é")])
         #expect(String(decoding: encoded, as: UTF8.self) == "grant%20type=urn%3Ax%26y%3Dz%2B%C3%A9")

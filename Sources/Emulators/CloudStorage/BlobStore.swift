@@ -9,7 +9,7 @@ struct BlobStore: Sendable {
     /// - Throws: the `errno` of mkdir(2).
     init(directory: String) throws(Errno) {
         self.directory = directory
-        try makeDirectory(directory)
+        try DirectoryTree.make(directory, mode: 0o755)
     }
 
     func path(_ blob: Int64) -> String { "\(directory)/\(blob)" }
@@ -24,8 +24,9 @@ struct BlobStore: Sendable {
 
     /// Removes every blob that is not named.
     func removeAll(except kept: Set<Int64>) throws(Errno) {
-        for name in try directoryEntries(directory) where !(Int64(name).map(kept.contains) ?? false) {
-            unlink("\(directory)/\(name)")
+        let directory = try FileDescriptor(path: directory, flags: O_RDONLY | O_DIRECTORY)
+        for entry in try directory.entries() where !(Int64(entry.name).map(kept.contains) ?? false) {
+            try directory.unlink(entry.name)
         }
     }
 
@@ -49,7 +50,7 @@ struct BlobStore: Sendable {
     func md5(of extents: [StoredObject.Extent]) throws(Errno) -> String {
         var hasher = MD5Hasher()
         try forEachPiece(of: extents) { hasher.update($0) }
-        return base64(hasher.finalize().bytes)
+        return Base64.encode(hasher.finalize().bytes)
     }
 
     /// All bytes at once, for what is small.
@@ -58,31 +59,4 @@ struct BlobStore: Sendable {
         try forEachPiece(of: extents) { all.append(contentsOf: $0) }
         return all
     }
-}
-
-/// Makes a directory and those above it, unless they are there.
-func makeDirectory(_ path: String) throws(Errno) {
-    var partial = ""
-    for part in path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: true) {
-        partial += (partial.isEmpty && path.utf8.first != UInt8(ascii: "/") ? "" : "/") + String(Substring(part))
-        do throws(Errno) {
-            _ = try retryingOnInterrupt { mkdir(partial, 0o755) }
-        } catch .exists {
-            continue
-        }
-    }
-}
-
-/// The names in a directory, without `.` and `..`.
-func directoryEntries(_ path: String) throws(Errno) -> [String] {
-    guard let stream = opendir(path) else { throw Errno.current }
-    defer { closedir(stream) }
-    var names: [String] = []
-    while let entry = readdir(stream) {
-        let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-            pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-        }
-        if name != ".", name != ".." { names.append(name) }
-    }
-    return names
 }

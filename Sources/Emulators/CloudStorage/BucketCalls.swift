@@ -1,3 +1,4 @@
+import Checksums
 import LinuxPlatform
 
 /// Buckets: create, get, list, patch, delete, layout. Source: Buckets resource of the JSON API.
@@ -8,7 +9,7 @@ extension StorageAPI {
         }
         let prefix = NameKey(request.query("prefix") ?? "")
         let limit = try request.target.int64("maxResults").map { Int(clamping: max(1, $0)) } ?? 1000
-        let start = request.query("pageToken").flatMap(base64Decoded).map { NameKey($0) } ?? prefix
+        let start = request.query("pageToken").flatMap(Base64.decode).map { NameKey($0) } ?? prefix
         let buckets = try service.read { (state) throws(APIError) in
             state.buckets.all.filter {
                 !(NameKey($0.name) < start) && NameKey($0.name).bytes.starts(with: prefix.bytes)
@@ -16,7 +17,7 @@ extension StorageAPI {
         }
         var page: JSONValue = ["kind": "storage#buckets"]
         page["items"] = .array(buckets.prefix(limit).map { $0.resource(origin: request.origin) })
-        if buckets.count > limit { page["nextPageToken"] = .string(base64(buckets[limit].name.utf8)) }
+        if buckets.count > limit { page["nextPageToken"] = .string(Base64.encode(buckets[limit].name.utf8)) }
         return try answer(request, page)
     }
 

@@ -83,7 +83,7 @@ extension StorageAPI {
             "kind": "storage#rewriteResponse", "totalBytesRewritten": .int64(written),
             "objectSize": .int64(object.size), "done": .bool(token == nil),
         ]
-        reply["rewriteToken"] = token.map { .string(base64($0.utf8)) }
+        reply["rewriteToken"] = token.map { .string(Base64.encode($0.utf8)) }
         return reply
     }
 
@@ -95,7 +95,7 @@ extension StorageAPI {
         }
         var done = 0
         if let token = request.query("rewriteToken") {
-            let parts = base64Decoded(token)?.split(separator: UInt8(ascii: ":")) ?? []
+            let parts = Base64.decode(token)?.split(separator: UInt8(ascii: ":")) ?? []
             guard parts.count == 2, Int64(String(decoding: parts[0], as: UTF8.self)) == object.generation,
                 let count = Int(String(decoding: parts[1], as: UTF8.self))
             else { throw .invalid("Invalid rewriteToken.") }

@@ -1,3 +1,4 @@
+import Checksums
 import LinuxPlatform
 
 /// Folders and long-running operations of buckets with a hierarchical namespace. Source: Folders resource.
@@ -79,7 +80,7 @@ extension StorageAPI {
         let delimiter = request.query("delimiter") == "/"
         let limit = try request.target.int64("pageSize").map { Int(clamping: max(1, min($0, 1000))) } ?? 1000
         let start =
-            request.query("pageToken").flatMap(base64Decoded) ?? Array((request.query("startOffset") ?? "").utf8)
+            request.query("pageToken").flatMap(Base64.decode) ?? Array((request.query("startOffset") ?? "").utf8)
         let end = request.query("endOffset").map { NameKey($0) }
         let folders = try service.read { (state) throws(APIError) in try state.bucket(bucket).folders }
         let wanted = folders.keys.filter { key in
@@ -93,7 +94,7 @@ extension StorageAPI {
         let items = wanted.prefix(limit).compactMap { key in folders[key].map { resource($0, key, bucket) } }
         var page: JSONValue = ["kind": "storage#folders"]
         if !items.isEmpty { page["items"] = .array(items) }
-        if wanted.count > limit { page["nextPageToken"] = .string(base64(wanted[limit].bytes)) }
+        if wanted.count > limit { page["nextPageToken"] = .string(Base64.encode(wanted[limit].bytes)) }
         return try answer(request, page)
     }
 

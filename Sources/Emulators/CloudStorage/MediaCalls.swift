@@ -18,7 +18,7 @@ extension StorageAPI {
         response.headers["Accept-Ranges"] = "bytes"
         let size = object.size
         var range = 0..<size
-        switch requestedRange(request.headers["Range"], size: size) {
+        switch requestedRange(request.headers, of: response.headers, size: size) {
         case .whole: break
         case .unsatisfiable:
             var error = unsatisfiable(size, isXML: isXML)

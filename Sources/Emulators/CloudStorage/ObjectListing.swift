@@ -1,3 +1,5 @@
+import Checksums
+
 /// One page of a listing.
 ///
 /// Source: Objects: list. Names are walked in the order of their bytes; a name with the delimiter behind the prefix
@@ -25,14 +27,14 @@ struct ObjectListing {
 
         var token: String {
             switch self {
-            case .beginning: base64("b".utf8)
-            case .item(let key): base64("i".utf8 + key.bytes)
-            case .prefix(let key): base64("p".utf8 + key.bytes)
+            case .beginning: Base64.encode("b".utf8)
+            case .item(let key): Base64.encode("i".utf8 + key.bytes)
+            case .prefix(let key): Base64.encode("p".utf8 + key.bytes)
             }
         }
 
         init?(token: String) {
-            guard token.utf8.count < 4096, let bytes = base64Decoded(token), let kind = bytes.first else { return nil }
+            guard token.utf8.count < 4096, let bytes = Base64.decode(token), let kind = bytes.first else { return nil }
             let key = NameKey(bytes.dropFirst())
             switch kind {
             case UInt8(ascii: "b"): self = .beginning

@@ -10,7 +10,7 @@ struct RecordStore: Sendable {
     /// - Throws: the `errno` of mkdir(2).
     init(directory: String) throws(Errno) {
         self.directory = directory
-        for kind in Kind.allCases { try makeDirectory("\(directory)/\(kind.rawValue)") }
+        for kind in Kind.allCases { try DirectoryTree.make("\(directory)/\(kind.rawValue)", mode: 0o755) }
     }
 
     enum Kind: String, CaseIterable {
@@ -40,13 +40,13 @@ struct RecordStore: Sendable {
     /// Every record of a kind that can be read, with its name. Remains of unfinished writes are removed.
     func all(_ kind: Kind) throws(Errno) -> [(name: Name, value: JSONValue)] {
         var records: [(Name, JSONValue)] = []
-        for entry in try directoryEntries("\(directory)/\(kind.rawValue)") {
-            let path = "\(directory)/\(kind.rawValue)/\(entry)"
+        let directory = try FileDescriptor(path: "\(directory)/\(kind.rawValue)", flags: O_RDONLY | O_DIRECTORY)
+        for entry in try directory.entries().map(\.name) {
             guard entry.hasSuffix(".json") else {
-                unlink(path)
+                try directory.unlink(entry)
                 continue
             }
-            let file = try FileDescriptor(path: path, flags: O_RDONLY)
+            let file = try FileDescriptor(path: entry, flags: O_RDONLY, relativeTo: directory.rawValue)
             var bytes = [UInt8](repeating: 0, count: try file.size())
             let read = bytes.withUnsafeMutableBytes { pointer in
                 Result { () throws(Errno) in try file.read(into: pointer, at: 0) }

@@ -1,3 +1,4 @@
+import Checksums
 import LinuxPlatform
 
 /// A bucket with what is in it.
@@ -43,7 +44,7 @@ struct StoredBucket: Sendable {
             "selfLink": .string("\(origin)/storage/v1/b/\(name)"), "metageneration": .int64(metageneration),
             "timeCreated": .string(created.description), "updated": .string(updated.description),
             "location": .string(location), "locationType": .string(locationType),
-            "storageClass": .string(storageClass), "etag": .string(base64("\(metageneration)".utf8)),
+            "storageClass": .string(storageClass), "etag": .string(Base64.encode("\(metageneration)".utf8)),
         ]
         members.merge(own) { _, own in own }
         if members["softDeletePolicy"] == nil {

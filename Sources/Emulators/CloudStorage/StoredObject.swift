@@ -30,10 +30,10 @@ struct StoredObject: Sendable, Equatable {
     var contentEncoding: String? { attributes["contentEncoding"]?.text }
 
     /// Opaque; changes with generation and metageneration.
-    var etag: String { base64("\(generation)/\(metageneration)".utf8) }
+    var etag: String { Base64.encode("\(generation)/\(metageneration)".utf8) }
     /// The XML API's: the MD5 in hexadecimal where there is one, quoted.
     var xmlEtag: String {
-        let hex = md5.flatMap(base64Decoded).map { bytes in
+        let hex = md5.flatMap(Base64.decode).map { bytes in
             bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
         }
         return "\"\(hex ?? "-" + etag)\""

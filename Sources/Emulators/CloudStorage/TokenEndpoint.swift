@@ -1,3 +1,4 @@
+import Checksums
 import LinuxPlatform
 
 /// Where clients get tokens: the OAuth and STS endpoints, impersonation, and a metadata server.
@@ -110,7 +111,7 @@ struct TokenEndpoint: Sendable {
 
     private func hasClaims(_ assertion: String) -> Bool {
         let parts = assertion.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-        guard parts.count == 3, let bytes = base64Decoded(String(Substring(parts[1]))),
+        guard parts.count == 3, let bytes = Base64.decode(String(Substring(parts[1]))),
             let claims = JSONValue(parsing: bytes)
         else { return false }
         return claims["iss"]?.text != nil && claims["aud"]?.text != nil && claims["exp"]?.int64 != nil

@@ -67,7 +67,7 @@ extension StorageAPI {
                 return ReceivedBlob(
                     extent: extent,
                     checksum: received.checksum,
-                    md5: received.md5.map { base64($0.bytes) }
+                    md5: received.md5.map { Base64.encode($0.bytes) }
                 )
             }
             let content = try multipartContent(of: received, in: fresh.file, boundary)

@@ -4,6 +4,17 @@ enum RequestedRange: Equatable {
     case unsatisfiable
 }
 
+/// The range that a request asks of a representation with these header fields. An `If-Range` that names another
+/// representation makes it the whole (RFC 9110, section 13.1.5).
+func requestedRange(_ request: HeaderFields, of representation: HeaderFields, size: Int) -> RequestedRange {
+    if let validator = request["If-Range"], validator != representation["ETag"],
+        validator != representation["Last-Modified"]
+    {
+        return .whole
+    }
+    return requestedRange(request["Range"], size: size)
+}
+
 /// Reads a `Range` field of one range; several, and malformed ones, are ignored (RFC 9110, section 14.2).
 func requestedRange(_ text: String?, size: Int) -> RequestedRange {
     guard let text, text.hasPrefix("bytes="), !text.contains(",") else { return .whole }

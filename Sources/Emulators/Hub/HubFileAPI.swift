@@ -100,7 +100,7 @@ func media(
     }
     var response = EmulatorResponse(.ok, headers: headers)
     var range = 0..<file.size
-    switch requestedRange(request.headers["Range"], size: file.size) {
+    switch requestedRange(request.headers, of: headers, size: file.size) {
     case .whole: break
     case .part(let part):
         range = part

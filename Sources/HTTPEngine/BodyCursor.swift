@@ -48,7 +48,7 @@ struct BodyCursor {
             bytes.withUnsafeBytes { target.copyMemory(from: .init(rebasing: $0[offset..<offset + count])) }
         case .lease(let lease, let range):
             let start = range.lowerBound + offset
-            target.copyMemory(from: .init(rebasing: lease.bytes[start..<start + count]))
+            target.copyDisjoint(from: .init(rebasing: lease.bytes[start..<start + count]))
         }
         return (count, offset + count == segment.count)
     }

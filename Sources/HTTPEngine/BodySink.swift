@@ -58,7 +58,7 @@ struct BodySink {
         case .deliver:
             guard let target, piece.count <= limit - delivered else { return .tooLong }
             let place = UnsafeMutableRawBufferPointer(rebasing: target[delivered..<delivered + piece.count])
-            place.copyMemory(from: piece)
+            place.copyDisjoint(from: piece)
             tap?(delivered, UnsafeRawBufferPointer(place))
             delivered += piece.count
         case .collectStrictly:

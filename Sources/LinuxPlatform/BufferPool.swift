@@ -157,16 +157,31 @@ package final class BufferPool: Sendable {
 
 // mmap and not malloc: freed memory really goes back, and page alignment is what O_DIRECT wants.
 private func allocatePages(_ size: Int) -> UnsafeMutableRawBufferPointer {
-    let page = Int(sysconf(Int32(_SC_PAGESIZE)))
-    let rounded = max(page, (size + page - 1) / page * page)
-    let memory = mmap(nil, rounded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    let rounded = wholePages(size)
+    // Buffers that consist of huge pages begin at one: fewer faults, and fewer misses of the TLB for every byte that is
+    // received, hashed and sent. Smaller ones do not ask for any, so that a bound on memory stays one.
+    let alignment = rounded % hugePage == 0 ? hugePage : 0
+    let memory = mmap(nil, rounded + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
     guard let memory, memory != MAP_FAILED else {
         fatalError("out of memory: mmap of \(rounded) bytes failed: \(Errno.current)")
     }
-    return UnsafeMutableRawBufferPointer(start: memory, count: size)
+    guard alignment > 0 else { return UnsafeMutableRawBufferPointer(start: memory, count: size) }
+    let start = memory.alignedUp(toMultipleOf: alignment)
+    let before = start - memory
+    if before > 0 { munmap(memory, before) }
+    if before < alignment { munmap(start + rounded, alignment - before) }
+    // A wish: where the kernel has no such pages, nothing happens.
+    madvise(start, rounded, 14)  // MADV_HUGEPAGE (asm-generic/mman-common.h), which Swift's Glibc module lacks
+    return UnsafeMutableRawBufferPointer(start: start, count: size)
 }
 
 private func releasePages(_ bytes: UnsafeMutableRawBufferPointer) {
+    munmap(bytes.baseAddress, wholePages(bytes.count))
+}
+
+private let hugePage = 2 << 20
+
+private func wholePages(_ size: Int) -> Int {
     let page = Int(sysconf(Int32(_SC_PAGESIZE)))
-    munmap(bytes.baseAddress, max(page, (bytes.count + page - 1) / page * page))
+    return max(page, (size + page - 1) / page * page)
 }

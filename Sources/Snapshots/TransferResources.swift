@@ -39,8 +39,10 @@ package struct TransferResources: Sendable {
         self.options = options
         self.observer = observer
         pool = BufferPool(bufferSize: budget.bufferSize, capacity: budget.bufferCount)
+        // Where there are few buffers, half of them fetch at first while the others are hashed and stored: all at once
+        // fetch, then all at once store, and what was received has left the processor's cache by then.
         let control = AdaptiveConcurrency(
-            initial: min(8, budget.bufferCount),
+            initial: min(8, budget.bufferCount / 2),
             maximum: budget.bufferCount,
             now: time.now()
         )

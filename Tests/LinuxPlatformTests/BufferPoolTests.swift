@@ -52,3 +52,17 @@ struct BufferPoolTests {
         #expect(pool.lease() != nil)
     }
 }
+
+/// Buffers of whole huge pages begin at one, and all of each is there to be written.
+@Test func largeBuffersBeginAtHugePages() throws {
+    let size = 4 << 20
+    let pool = BufferPool(bufferSize: size, capacity: 3)
+    let leases = try (0..<3).map { _ in try #require(pool.lease()) }
+    for (index, lease) in leases.enumerated() {
+        #expect(UInt(bitPattern: lease.bytes.baseAddress) % (2 << 20) == 0)
+        lease.bytes.initializeMemory(as: UInt8.self, repeating: UInt8(index))
+    }
+    for (index, lease) in leases.enumerated() {
+        #expect(lease.bytes.first == UInt8(index) && lease.bytes.last == UInt8(index) && lease.count == size)
+    }
+}

@@ -10,6 +10,9 @@
 
 #include "clinux_crc32c.h"
 
+// Copies memory that does not overlap, in a loop whose speed does not depend on how the addresses lie; see copy.c.
+void clinux_copy(void *restrict target, const void *restrict source, size_t count);
+
 // openat(2), fcntl(2) and ioctl(2) are variadic.
 int clinux_openat(int directory, const char *path, int flags, unsigned mode);
 int clinux_fcntl(int fd, int command, long argument);

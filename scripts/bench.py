@@ -176,14 +176,14 @@ class Bench:
         piece = bytearray(4 * MIB)
         with open(filler, "rb", buffering=0) as pages:
             pages.seek(self.filled)
-            before = free_memory()
-            while before > GIB:
-                for _ in range(64):
-                    self.filled += pages.readinto(piece)
-                after = free_memory()
-                if before - after < 64 * MIB:
-                    return
-                before = after
+            least, idle = free_memory(), 0
+            # Some of it the kernel keeps for others: the end is where reading more takes nothing away.
+            while least > GIB and idle < 2 * GIB:
+                count = sum(pages.readinto(piece) for _ in range(16))
+                self.filled += count
+                free = free_memory()
+                idle = 0 if free < least - 16 * MIB else idle + count
+                least = min(least, free)
 
     def warm_up(self) -> None:
         """Python compiles what it imports for the first time."""

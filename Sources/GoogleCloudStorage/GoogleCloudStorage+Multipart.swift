@@ -46,6 +46,7 @@ extension GoogleCloudStorage {
         for (key, value) in options.metadata.sorted(by: { $0.key < $1.key }) {
             request.headers.set("x-goog-meta-\(key)", value)
         }
+        if !options.mayBeCached { request.headers.set("Cache-Control", "no-store") }
         if let storageClass = options.storageClass { request.headers.set("x-goog-storage-class", storageClass) }
         let root = try xml(try await runner.run(request), "InitiateMultipartUploadResult", subject(name))
         guard let uploadID = root["UploadId"], !uploadID.isEmpty else {

@@ -74,6 +74,8 @@ struct ObjectDescription: Encodable, Sendable {
     var metadata: [String: String]?
     var storageClass: String?
     var crc32c: String?
+    /// Source: Cloud Storage, "Cache-Control": without it objects that anybody may read are cached for an hour.
+    var cacheControl: String?
 
     init(_ name: ObjectName?, _ options: WriteOptions) {
         self.name = name?.value
@@ -81,6 +83,7 @@ struct ObjectDescription: Encodable, Sendable {
         metadata = options.metadata.isEmpty ? nil : options.metadata
         storageClass = options.storageClass
         crc32c = options.crc32c?.base64
+        cacheControl = options.mayBeCached ? nil : "no-store"
     }
 }
 

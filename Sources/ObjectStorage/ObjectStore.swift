@@ -21,19 +21,24 @@ package struct WriteOptions: Sendable {
     package var storageClass: String?
     /// Of the whole content; sent ahead where the protocol can, and always compared with what the store reports.
     package var crc32c: CRC32C?
+    /// False for what is replaced under its name: caches between a public bucket and its readers may not keep it, which
+    /// they do for an hour otherwise. Stores without caches pay no attention.
+    package var mayBeCached: Bool
 
     package init(
         _ precondition: WritePrecondition,
         contentType: String = "application/octet-stream",
         metadata: [String: String] = [:],
         storageClass: String? = nil,
-        crc32c: CRC32C? = nil
+        crc32c: CRC32C? = nil,
+        mayBeCached: Bool = true
     ) {
         self.precondition = precondition
         self.contentType = contentType
         self.metadata = metadata
         self.storageClass = storageClass
         self.crc32c = crc32c
+        self.mayBeCached = mayBeCached
     }
 }
 

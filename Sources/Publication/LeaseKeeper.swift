@@ -75,7 +75,7 @@ package final class LeaseKeeper: Sendable {
                 }
                 let sent = time.now()
                 do throws(ObjectStoreError) {
-                    let options = WriteOptions(precondition, contentType: "application/json")
+                    let options = WriteOptions(precondition, contentType: "application/json", mayBeCached: false)
                     let taken = try await store.put(name, ByteSegments(record), options)
                     let keeper = LeaseKeeper(store, taken, lease, sent: sent, time: time)
                     keeper.startRenewing(onLost: onLost)

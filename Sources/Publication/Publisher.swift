@@ -41,7 +41,12 @@ package struct Publisher: Sendable {
     package func publish(_ intent: PublicationIntent) async throws(PublicationError) -> SnapshotManifest {
         try await lease.ensureHeld()
         let record = try encoded { () throws(ManifestError) in try intent.encoded() }
-        let options = WriteOptions(.absent, contentType: "application/json", crc32c: CRC32C.of(record))
+        let options = WriteOptions(
+            .absent,
+            contentType: "application/json",
+            crc32c: CRC32C.of(record),
+            mayBeCached: false
+        )
         let written = try await during("recording what is to be published under \(place)") {
             () async throws(ObjectStoreError) in
             try await store.put(try paths.intent, ByteSegments(record), options)
@@ -227,7 +232,12 @@ extension Publisher {
             return (manifest, try manifest.encoded())
         }
         let precondition = intent.previousManifest.map { WritePrecondition.generation($0) } ?? .absent
-        let options = WriteOptions(precondition, contentType: "application/json", crc32c: CRC32C.of(bytes))
+        let options = WriteOptions(
+            precondition,
+            contentType: "application/json",
+            crc32c: CRC32C.of(bytes),
+            mayBeCached: false
+        )
         do throws(ObjectStoreError) {
             _ = try await store.put(try paths.manifest, ByteSegments(bytes), options)
             return manifest

@@ -26,6 +26,15 @@ import Testing
         )
     }
 
+    /// Public buckets are cached for an hour: a record that is replaced under its name must not be.
+    @Test(arguments: [true, false]) func whatIsReplacedIsNotCached(mayBeCached: Bool) async throws {
+        let client = try ScriptedClient([.text(200, resource([1]))])
+        let options = WriteOptions(.absent, mayBeCached: mayBeCached)
+        _ = try await client.storage.put(objectName(), ByteSegments([1]), options)
+        let sent = String(decoding: client.transport.requests.first?.body?.copied() ?? [], as: UTF8.self)
+        #expect(sent.contains(#""cacheControl":"no-store""#) == !mayBeCached)
+    }
+
     @Test func theCallersBytesAreNotCopied() async throws {
         let client = try ScriptedClient([.text(200, resource([0, 0]))])
         let lease = BufferLease(size: 64)

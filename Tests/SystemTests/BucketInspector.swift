@@ -9,6 +9,7 @@ struct BucketInspector: Sendable {
         var generation: String
         var metageneration: String
         var metadata: [String: String]?
+        var cacheControl: String?
     }
 
     struct Refused: Error {

@@ -43,6 +43,23 @@ extension ConveyanceProof {
             var description: String { "\(carriedOut ? "after" : "before") \(pattern.target) \(nth)" }
         }
 
+        @Test func recordsThatAreReplacedAreNotCached() async throws {
+            let wire = try servers.tripWire(.move, carriedOut: false)
+            let killed = try await servers.start(convey("old", "cached")).killed { wire.isTripped }
+            wire.disarm()
+            try #require(killed)
+            let during = try await servers.bucket.objects("cached/.penstock/")
+            let finished = try await servers.run(convey("old", "cached"))
+            #expect(finished.status == 0, "\(finished)")
+            let all = try await during + servers.bucket.objects("cached/")
+            for record in ["intent.json", "lease", "manifest.json"] {
+                let found = all.filter { $0.name == "cached/.penstock/\(record)" }
+                #expect(!found.isEmpty && found.allSatisfy { $0.cacheControl == "no-store" }, "\(record): \(found)")
+            }
+            let files = all.filter { $0.name.hasSuffix(".txt") }
+            #expect(!files.isEmpty && files.allSatisfy { $0.cacheControl == nil }, "files are the bucket's affair")
+        }
+
         @Test func killedAtEveryStepReadersSeeOneVersionWhole() async throws {
             var steps = try await allSteps()
             #expect(steps.count > 30, "there is something to kill")

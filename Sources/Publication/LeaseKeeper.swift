@@ -50,17 +50,22 @@ package final class LeaseKeeper: Sendable {
         state = Lock(State(term: term, metageneration: attributes.metageneration))
     }
 
-    /// Takes the lease if it is free or expired.
+    /// Takes the lease for this process if it is free or expired.
     ///
-    /// - Parameter onLost: called once, from the background, when the lease was lost.
+    /// - Parameters:
+    ///   - purpose: for people: what this process is doing, of at most 256 bytes.
+    ///   - seconds: how long it holds after each renewal, 1 s to 1 day.
+    ///   - onLost: called once, from the background, when the lease was lost.
+    /// - Throws: `record` when purpose or seconds are out of bounds; what the store says.
     package static func acquire(
         _ store: any ObjectStore,
         _ paths: PenstockPaths,
-        _ lease: Lease,
+        purpose: String,
+        seconds: Int,
         time: any TimeSource,
         onLost: @escaping @Sendable () -> Void
     ) async throws(PublicationError) -> LeaseOutcome {
-        let record = try encoded(lease)
+        let (lease, record) = try newLease(purpose, seconds, time)
         return try await during("taking the lease of \(store.label)/\(paths.prefix)") {
             () async throws(ObjectStoreError) -> LeaseOutcome in
             let name = try paths.lease
@@ -88,9 +93,21 @@ package final class LeaseKeeper: Sendable {
         }
     }
 
-    private static func encoded(_ lease: Lease) throws(PublicationError) -> [UInt8] {
+    private static func newLease(
+        _ purpose: String,
+        _ seconds: Int,
+        _ time: any TimeSource
+    ) throws(PublicationError) -> (lease: Lease, record: [UInt8]) {
         do throws(ManifestError) {
-            return try lease.encoded()
+            let lease = try Lease(
+                owner: .random(),
+                host: String(Host.name.prefix(200)),
+                processID: Host.processID,
+                purpose: purpose,
+                acquired: time.timeOfDay(),
+                seconds: seconds
+            )
+            return (lease, try lease.encoded())
         } catch {
             throw PublicationError(.record, "\(error)")
         }

@@ -99,9 +99,14 @@ package struct Conveyor: Sendable {
         _ layout: StorageLayout?
     ) async throws(SnapshotError) -> ConveyanceReport? {
         let work = Lock<Work?>(nil)
-        let lease = try newLease(source)
         let acquired = try await publishing { () async throws(PublicationError) in
-            try await LeaseKeeper.acquire(store, paths, lease, time: time) { work.withLock(\.self)?.cancel() }
+            try await LeaseKeeper.acquire(
+                store,
+                paths,
+                purpose: "snapshot \(source.origin.repository)",
+                seconds: options.leaseSeconds,
+                time: time
+            ) { work.withLock(\.self)?.cancel() }
         }
         switch acquired {
         case .busy(let other, let expires, let now):
@@ -142,21 +147,6 @@ package struct Conveyor: Sendable {
             return false
         } catch {
             return error.code == .leaseLost
-        }
-    }
-
-    private func newLease(_ source: any SnapshotSource) throws(SnapshotError) -> Lease {
-        do throws(ManifestError) {
-            return try Lease(
-                owner: .random(),
-                host: String(Host.name.prefix(200)),
-                processID: Host.processID,
-                purpose: "snapshot \(source.origin.repository)",
-                acquired: time.timeOfDay(),
-                seconds: options.leaseSeconds
-            )
-        } catch {
-            throw SnapshotError(.internal, "\(error)")
         }
     }
 

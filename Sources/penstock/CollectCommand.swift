@@ -57,12 +57,12 @@ struct CollectCommand: AsyncParsableCommand {
                 show(try await collector.find(), paths, objects)
                 return true
             }
-            let lease = try Self.lease()
             guard
                 case .held(let keeper) = try await LeaseKeeper.acquire(
                     objects,
                     paths,
-                    lease,
+                    purpose: "gc",
+                    seconds: 60,
                     time: SystemTime(),
                     onLost: {}
                 )
@@ -82,21 +82,6 @@ struct CollectCommand: AsyncParsableCommand {
             return true
         } catch {
             throw CommandFailure(error)
-        }
-    }
-
-    private static func lease() throws(PublicationError) -> Lease {
-        do throws(ManifestError) {
-            return try Lease(
-                owner: .random(),
-                host: String(Host.name.prefix(200)),
-                processID: Host.processID,
-                purpose: "gc",
-                acquired: SystemTime().timeOfDay(),
-                seconds: 60
-            )
-        } catch {
-            throw PublicationError(.record, "\(error)")
         }
     }
 

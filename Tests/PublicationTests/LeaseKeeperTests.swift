@@ -19,15 +19,7 @@ struct LeaseKeeperTests {
         _ store: MemoryObjectStore,
         onLost: @escaping @Sendable () -> Void = {}
     ) async throws -> LeaseOutcome {
-        let lease = try Lease(
-            owner: .random(),
-            host: "here",
-            processID: 7,
-            purpose: "test",
-            acquired: time.timeOfDay(),
-            seconds: 60
-        )
-        return try await LeaseKeeper.acquire(store, paths, lease, time: time, onLost: onLost)
+        try await LeaseKeeper.acquire(store, paths, purpose: "test", seconds: 60, time: time, onLost: onLost)
     }
 
     private func held(_ outcome: LeaseOutcome) throws -> LeaseKeeper {
@@ -44,7 +36,8 @@ struct LeaseKeeperTests {
             Issue.record("two hold one lease")
             return
         }
-        #expect(other?.processID == 7)
+        #expect(other?.processID == Host.processID)
+        #expect(other?.purpose == "test")
         #expect(now.duration(to: expires) == .seconds(60))
         await keeper.release()
         _ = try held(try await acquire(store))

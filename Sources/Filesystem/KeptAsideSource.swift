@@ -38,47 +38,30 @@ final class KeptAsideSource: RangedSource {
         completion: @escaping @Sendable (Result<Void, ObjectStoreError>) -> Void
     ) -> ReadCancellation {
         if let copy = copy.withLock({ $0 }) { return copy.read(read, completion: completion) }
-        let pending = Lock(Pending())
-        let first = original.read(read.tapping { offset, bytes in pending.withLock { $0.seen = offset + bytes.count } })
-        {
+        let seen = Lock(0)
+        let second = LateCancellation()
+        let first = original.read(read.tapping { offset, bytes in seen.withLock { $0 = offset + bytes.count } }) {
             [self] result in
             guard case .failure(let error) = result, error.code == .notFound else { return completion(result) }
             // Bytes that came before the object went away were its own; the copy goes on behind them.
-            let seen = pending.withLock { $0.seen }
-            Task { await self.readCopy(read, seen: seen, pending, error, completion) }
+            let rest = read.skipping(seen.withLock(\.self))
+            Task { await self.readCopy(rest, second, error, completion) }
         }
         return ReadCancellation {
-            let second = pending.withLock { pending in
-                pending.isCancelled = true
-                return pending.second
-            }
             first.cancel()
-            second?.cancel()
+            second.cancel()
         }
-    }
-
-    private struct Pending {
-        var seen = 0
-        var second: ReadCancellation?
-        var isCancelled = false
     }
 
     private func readCopy(
-        _ read: RangeRead,
-        seen: Int,
-        _ pending: Lock<Pending>,
+        _ rest: RangeRead,
+        _ cancellation: LateCancellation,
         _ gone: ObjectStoreError,
         _ completion: @escaping @Sendable (Result<Void, ObjectStoreError>) -> Void
     ) async {
         do throws(ObjectStoreError) {
             let source = try await findCopy(gone)
-            let rest = read.skipping(seen)
-            let cancellation = source.read(rest, completion: completion)
-            let isCancelled = pending.withLock { pending in
-                pending.second = cancellation
-                return pending.isCancelled
-            }
-            if isCancelled { cancellation.cancel() }
+            cancellation.started(source.read(rest, completion: completion).cancel)
         } catch {
             completion(.failure(error))
         }

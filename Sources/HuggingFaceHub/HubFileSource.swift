@@ -166,7 +166,7 @@ package final class HubFileSource: RangedSource {
             check.judge(head) == .deliver ? .deliver(count: expectation.count) : .collect(limit: 2048)
         }
         client.metrics.requests.add()
-        switch await client.transport.downloadAndWait(download) {
+        switch await completion(of: { client.transport.download(download, completion: $0).cancel }) {
         case .failure(let failure):
             return .end(broken(failure, subject))
         case .success(let result):

@@ -58,40 +58,6 @@ package protocol RangedSource: AnyObject, Sendable {
 extension RangedSource {
     /// Reads and waits. Cancelling the task cancels the read; the buffer is free when this returns.
     package func read(_ read: RangeRead) async throws(ObjectStoreError) {
-        let pending = PendingRead()
-        let result: Result<Void, ObjectStoreError> = await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                let cancellation = self.read(read) { continuation.resume(returning: $0) }
-                pending.started(cancellation)
-            }
-        } onCancel: {
-            pending.cancel()
-        }
-        try result.get()
-    }
-}
-
-/// A cancel that may come before the read has started.
-private final class PendingRead: Sendable {
-    private struct State {
-        var cancellation: ReadCancellation?
-        var isCancelled = false
-    }
-    private let state = Lock(State())
-
-    func started(_ cancellation: ReadCancellation) {
-        let late = state.withLock { state in
-            state.cancellation = cancellation
-            return state.isCancelled
-        }
-        if late { cancellation.cancel() }
-    }
-
-    func cancel() {
-        let cancellation = state.withLock { state in
-            state.isCancelled = true
-            return state.cancellation
-        }
-        cancellation?.cancel()
+        try await completion { done in self.read(read, completion: done).cancel }.get()
     }
 }

@@ -56,10 +56,7 @@ let package = Package(
 
         // Those who store it.
         library("HTTPEngine", ["CCurl", "LinuxPlatform", "Telemetry"]),
-        library(
-            "GoogleCredentials",
-            ["HTTPEngine", "COpenSSL", "CLinux", "Checksums", "LinuxPlatform", "Telemetry"]
-        ),
+        library("GoogleCredentials", ["HTTPEngine", "COpenSSL", "Checksums", "LinuxPlatform", "Telemetry"]),
         library(
             "GoogleCloudStorage",
             ["HTTPEngine", "GoogleCredentials", "ObjectStorage", "Checksums", "LinuxPlatform", "Telemetry"]

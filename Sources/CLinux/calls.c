@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 int clinux_openat(int directory, const char *path, int flags, unsigned mode) {
@@ -27,6 +28,8 @@ void clinux_name_this_thread(const char *name) {
 const char *clinux_error_text(int error, char *buffer, size_t length) { return strerror_r(error, buffer, length); }
 
 int clinux_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
+int clinux_pidfd_open(int process) { return (int)syscall(SYS_pidfd_open, process, 0); }
 
 long clinux_copy_file_range(int from, long from_offset, int to, long to_offset, size_t count) {
     off64_t source = from_offset, target = to_offset;

@@ -145,42 +145,4 @@ import Testing
         let error = await credentialError { _ = try await subject("echo '\(reply("S", expiration: 5))'") }
         #expect(error?.code == .refused)
     }
-
-    @Test func aProgramThatHangsIsKilledWithItsChildren() async {
-        let marker = "\(files.path)/started"
-        do {
-            _ = try await ChildProcess.run(
-                ["/bin/sh", "-c", "echo $$ > \(marker); sleep 600 & wait"],
-                environment: ["PATH=/usr/bin:/bin"],
-                timeout: .milliseconds(300),
-                limit: 100
-            )
-            Issue.record("it did not time out")
-        } catch {
-            #expect(error.message.contains("stopped"))
-        }
-    }
-
-    @Test func tooMuchOutputIsCut() async {
-        do {
-            _ = try await ChildProcess.run(
-                ["/bin/sh", "-c", "yes"],
-                environment: ["PATH=/usr/bin:/bin"],
-                timeout: .seconds(20),
-                limit: 1000
-            )
-            Issue.record("it was not stopped")
-        } catch {
-            #expect(error.message.contains("1000 bytes"))
-        }
-    }
-
-    @Test func aMissingProgramIsExplained() async {
-        do {
-            _ = try await ChildProcess.run(["/nonexistent/x"], environment: [], timeout: .seconds(5), limit: 10)
-            Issue.record("it ran")
-        } catch {
-            #expect(error.message.contains("cannot be run"))
-        }
-    }
 }

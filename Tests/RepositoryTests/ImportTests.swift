@@ -10,7 +10,7 @@ import Testing
         "CCurl": ["HTTPEngine"],
         "COpenSSL": ["Checksums", "GoogleCredentials"],
         "CYAML": ["Configuration"],
-        "CLinux": ["LinuxPlatform", "Checksums", "GoogleCredentials", "FUSEMount", "Emulators"],
+        "CLinux": ["LinuxPlatform", "Checksums", "FUSEMount", "Emulators"],
         "ArgumentParser": ["penstock", "penstock-emulator"],
     ]
 

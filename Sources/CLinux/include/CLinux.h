@@ -28,6 +28,10 @@ const char *clinux_error_text(int error, char *buffer, size_t length);
 // pipe2(2) is a GNU extension that Swift's Glibc module does not declare: both ends closed on exec from the start.
 int clinux_pipe(int ends[2]);
 
+// pidfd_open(2), for which older C libraries have no name: a descriptor, closed on exec, that is readable once the
+// process has ended; -1 with errno.
+int clinux_pidfd_open(int process);
+
 // copy_file_range(2) is a GNU extension. Offsets are positions in the files; no file offset moves.
 long clinux_copy_file_range(int from, long from_offset, int to, long to_offset, size_t count);
 

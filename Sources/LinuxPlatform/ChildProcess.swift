@@ -1,17 +1,24 @@
 import CLinux
 import Glibc
-import LinuxPlatform
 
 /// Runs a program, collects what it prints, and ends it when it takes too long.
-enum ChildProcess {
-    struct Failure: Error {
+package enum ChildProcess {
+    /// Why there is no output.
+    package struct Failure: Error {
         /// The rest of a sentence that begins with the program.
-        var message: String
+        package var message: String
     }
 
-    /// Standard output of at most `limit` bytes; input and errors go nowhere. The program and its children are killed
-    /// when `timeout` is over. Blocks a thread of its own meanwhile.
-    static func run(
+    /// Runs a program to its end; its input and its errors are /dev/null. Blocks a thread of its own meanwhile.
+    ///
+    /// - Parameters:
+    ///   - arguments: the program, looked for along this process's `PATH`, and its arguments.
+    ///   - environment: all of its variables, as `NAME=value`.
+    ///   - timeout: when it is over, the program is killed, and its children with it.
+    ///   - limit: of the output, in bytes; at more it is killed likewise.
+    /// - Returns: what it printed, also where it then exited with a failure: its words count more than its number.
+    /// - Throws: when it cannot be run, was killed, or failed without a word.
+    package static func run(
         _ arguments: [String],
         environment: [String],
         timeout: Duration,
@@ -19,7 +26,7 @@ enum ChildProcess {
     ) async throws(Failure) -> [UInt8] {
         let result: Result<[UInt8], Failure> = await withCheckedContinuation { continuation in
             do {
-                let thread = try NamedThread(name: "credential-exec") {
+                let thread = try NamedThread(name: "child-process") {
                     continuation.resume(
                         returning: Result { () throws(Failure) in
                             try runBlocking(arguments, environment, timeout, limit)
@@ -58,7 +65,6 @@ enum ChildProcess {
             throw Failure(message: "was stopped: no reply of at most \(limit) bytes within \(seconds) s")
         }
         guard status == 0 else {
-            // A program that explains itself may still exit with a failure: its words count more than its number.
             if !collected.isEmpty { return collected }
             throw Failure(message: "failed with wait status \(status)")
         }
@@ -106,11 +112,7 @@ enum ChildProcess {
         var collected: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 16_384)
         while true {
-            let left = SystemTime().now().duration(to: deadline).inNanoseconds / 1_000_000
-            var poller = pollfd(fd: output, events: Int16(POLLIN), revents: 0)
-            let ready = left <= 0 ? 0 : poll(&poller, 1, Int32(min(left, 1_000_000)))
-            if ready < 0, errno == EINTR { continue }
-            guard ready > 0 else { return nil }
+            guard waitUntilReadable(output, deadline) else { return nil }
             let count = read(output, &buffer, buffer.count)
             if count < 0, errno == EINTR { continue }
             if count <= 0 { return collected }
@@ -119,16 +121,24 @@ enum ChildProcess {
         }
     }
 
-    /// A program may close its output and stay: it is given until the deadline, without waiting in vain for long.
+    /// A program may close its output and stay: it is given until the deadline. Whether it has ended.
     private static func waitUntil(_ deadline: MonotonicInstant, _ child: pid_t) -> Bool {
-        while SystemTime().now() < deadline {
-            var info = siginfo_t()
-            if waitid(P_PID, id_t(child), &info, WEXITED | WNOHANG | WNOWAIT) == 0, info.si_signo == SIGCHLD {
-                return true
-            }
-            usleep(2_000)
+        let raw = clinux_pidfd_open(child)
+        guard raw >= 0 else { return false }
+        let process = FileDescriptor(owning: raw)
+        return waitUntilReadable(process.rawValue, deadline)
+    }
+
+    /// Whether something can be read, or the end has come, before the deadline.
+    private static func waitUntilReadable(_ descriptor: Int32, _ deadline: MonotonicInstant) -> Bool {
+        while true {
+            let left = SystemTime().now().duration(to: deadline).inNanoseconds / 1_000_000
+            guard left > 0 else { return false }
+            var poller = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            let ready = poll(&poller, 1, Int32(min(left, 1_000_000)))
+            if ready > 0 { return true }
+            if ready < 0, errno != EINTR { return false }
         }
-        return false
     }
 
     private static func withStrings<Value>(

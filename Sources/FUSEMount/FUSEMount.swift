@@ -65,7 +65,8 @@ package final class FUSEMount: Sendable {
             throw error
         }
         guard let readAhead = options.kernelReadAhead else { return }
-        waitForInit()
+        // INIT sets the kernel's read-ahead too: ours must come after it. The kernel sends it at once.
+        _ = session.activity.waitForInit(until: SystemTime().now().advanced(by: .seconds(1)))
         do {
             try KernelReadAhead.set(readAhead, at: mountPoint.path)
         } catch {
@@ -73,13 +74,8 @@ package final class FUSEMount: Sendable {
         }
     }
 
-    /// INIT sets the kernel's read-ahead too: ours must come after it. The kernel sends it at once.
-    private func waitForInit() {
-        for _ in 0..<1000 where !session.isInitialized { usleep(1000) }
-    }
-
     /// Requests that wait for an answer.
-    package var inFlight: Int { session.inFlight.count }
+    package var inFlight: Int { session.activity.inFlight }
 
     /// Unmounts, detaching the mount when it is in use, and lets the requests that are under way have their answers.
     ///
@@ -88,26 +84,14 @@ package final class FUSEMount: Sendable {
     /// - Parameter patience: how long to wait for answers.
     /// - Returns: whether the mount is gone with all of its users.
     package func stop(patience: Duration) -> Bool {
-        if session.isRunning, isStillMounted {
+        if session.activity.isRunning, isStillMounted {
             do throws(MountError) {
                 try mountPoint.unmount(isDetached: false)
             } catch {
                 try? mountPoint.detach()
             }
         }
-        let deadline = SystemTime().now().advanced(by: patience)
-        while session.isRunning, SystemTime().now() < deadline {
-            // With open files the kernel keeps the connection; answering what it asked is all that is left to do.
-            usleep(10_000)
-            if session.inFlight.count == 0, !isEnding { break }
-        }
-        return !session.isRunning
-    }
-
-    /// The threads leave as soon as nobody has a file open: give them a moment before concluding that somebody has.
-    private var isEnding: Bool {
-        for _ in 0..<20 where session.isRunning && session.inFlight.count == 0 { usleep(5000) }
-        return !session.isRunning
+        return session.activity.waitForEnd(until: SystemTime().now().advanced(by: patience))
     }
 
     private var isStillMounted: Bool {

@@ -157,12 +157,12 @@ private func park(_ request: fuse_req_t?) -> (FUSESession, FUSEReply)? {
         fuse_reply_err(request, EIO)
         return nil
     }
-    let number = session.inFlight.newNumber()
+    let number = session.activity.newNumber()
     fuse_req_interrupt_func(
         request,
         { request, context in
             guard let request, let session = FUSESession.of(request) else { return }
-            session.inFlight.interrupt(UInt64(UInt(bitPattern: context)))
+            session.activity.interrupt(UInt64(UInt(bitPattern: context)))
         },
         UnsafeMutableRawPointer(bitPattern: UInt(number))
     )
@@ -171,7 +171,7 @@ private func park(_ request: fuse_req_t?) -> (FUSESession, FUSEReply)? {
         fuse_reply_err(request, EINTR)
         return nil
     }
-    return (session, FUSEReply(request, session.inFlight, number: number))
+    return (session, FUSEReply(request, session.activity, number: number))
 }
 
 private func readDirectory(

@@ -10,16 +10,16 @@ import Synchronization
 /// for ever.
 final class FUSEReply: @unchecked Sendable {  // libfuse's replies may come from any thread; `isGiven` lets one through
     private let request: fuse_req_t
-    private let inFlight: InFlight
+    private let activity: SessionActivity
     private let number: UInt64
     private let isGiven = Atomic<Bool>(false)
 
-    /// - Parameter number: from `inFlight`; `InFlight.interrupt` finds the reply by it.
-    init(_ request: fuse_req_t, _ inFlight: InFlight, number: UInt64) {
+    /// - Parameter number: from `activity`; `SessionActivity.interrupt` finds the reply by it.
+    init(_ request: fuse_req_t, _ activity: SessionActivity, number: UInt64) {
         self.request = request
-        self.inFlight = inFlight
+        self.activity = activity
         self.number = number
-        inFlight.began(self, number)
+        activity.began(self, number)
     }
 
     deinit { error(.inputOutput) }
@@ -29,7 +29,7 @@ final class FUSEReply: @unchecked Sendable {  // libfuse's replies may come from
     private func once(_ answer: (fuse_req_t) -> Int32) -> Bool {
         guard !isGiven.exchange(true, ordering: .acquiringAndReleasing) else { return false }
         let result = answer(request)
-        inFlight.ended(number)
+        activity.ended(number)
         return result == 0
     }
 
@@ -64,28 +64,4 @@ final class FUSEReply: @unchecked Sendable {  // libfuse's replies may come from
             return fuse_reply_iov(request, vector.baseAddress, Int32(pieces.count))
         }
     }
-}
-
-/// Requests that wait for an answer, by numbers of our own: an interrupt may come when the request is answered and gone.
-final class InFlight: Sendable {
-    private struct Waiting {
-        weak var reply: FUSEReply?
-    }
-
-    private let last = Atomic<UInt64>(0)
-    private let waiting = Lock<[UInt64: Waiting]>([:])
-
-    var count: Int { waiting.withLock { $0.count } }
-
-    /// Never used again.
-    func newNumber() -> UInt64 { last.add(1, ordering: .relaxed).newValue }
-
-    func began(_ reply: FUSEReply, _ number: UInt64) {
-        waiting.withLock { $0[number] = Waiting(reply: reply) }
-    }
-
-    func ended(_ number: UInt64) { waiting.withLock { $0[number] = nil } }
-
-    /// The caller in the kernel does not want to wait any longer.
-    func interrupt(_ number: UInt64) { waiting.withLock { $0[number]?.reply }?.error(.interrupted) }
 }

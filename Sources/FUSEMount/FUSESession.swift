@@ -2,14 +2,13 @@ import CFuse3
 import Filesystem
 import Glibc
 import LinuxPlatform
-import Synchronization
 import Telemetry
 
 /// libfuse's low-level session on a channel of ours, and the threads that feed it.
 ///
 /// Each thread reads requests from the kernel into a buffer of its own and lets libfuse call the operations, which answer
 /// at once or park a `FUSEReply`. The kernel orders nothing between them.
-final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-safe; all else here is constant or atomic
+final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-safe; all else here is constant or locked
     /// The kernel's largest request for bytes: 256 pages (FUSE_MAX_MAX_PAGES).
     static let maximumRead = 1 << 20
     /// max_write and the headers: the kernel refuses to be read with less.
@@ -18,14 +17,12 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
 
     let filesystem: Filesystem
     let owners: (user: UInt32, group: UInt32)
-    let inFlight = InFlight()
+    let activity = SessionActivity()
     private let log: Log
     private let ended: @Sendable () -> Void
     private let descriptor: Int32
     // Set once in init, before any thread runs.
     private var session: OpaquePointer?
-    private let running = Atomic<Int>(0)
-    private let initialized = Atomic<Bool>(false)
 
     /// - Parameter ended: called on the last thread's way out: the kernel has let go of the mount.
     init(
@@ -71,7 +68,7 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
 
     /// Starts the threads.
     func start(threads: Int) throws(MountError) {
-        running.store(threads, ordering: .relaxed)
+        activity.threadsStart(threads)
         for number in 1...threads {
             do {
                 try NamedThread(name: "fuse-\(number)") { self.serve() }.detach()
@@ -81,20 +78,21 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
         }
     }
 
-    /// Whether the kernel still has the connection.
-    var isRunning: Bool { running.load(ordering: .acquiring) > 0 }
-
     private func serve() {
         let buffer = UnsafeMutableRawPointer.allocate(byteCount: Self.bufferSize, alignment: 4096)
         defer { buffer.deallocate() }
+        var hasServed = false
         while let count = receive(buffer) {
             var request = fuse_buf()
             request.size = count
             request.mem = buffer
             request.fd = -1
             fuse_session_process_buf(session, &request)
+            // The kernel's first request is INIT, and until it has the reply there is no second one.
+            if !hasServed { activity.initialized() }
+            hasServed = true
         }
-        if running.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { ended() }
+        if activity.threadEnded() { ended() }
     }
 
     /// The next request's size; nil when the mount is gone.
@@ -125,9 +123,5 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
             FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS
             | FUSE_CAP_READDIRPLUS_AUTO
         connection.want = (connection.want & ~UInt32(unwanted)) | (connection.capable & UInt32(wanted))
-        initialized.store(true, ordering: .releasing)
     }
-
-    /// Whether the kernel has said INIT.
-    var isInitialized: Bool { initialized.load(ordering: .acquiring) }
 }

@@ -97,7 +97,7 @@ extension FUSESession {
             fuse_reply_err(request, EINTR)
             return
         }
-        let reply = FUSEReply(request, inFlight, number: inFlight.newNumber())
+        let reply = FUSEReply(request, activity, number: activity.newNumber())
         filesystem.read(id, node, offset: offset, count: count) { result in
             switch result {
             case .success(let bytes): reply.bytes(bytes)

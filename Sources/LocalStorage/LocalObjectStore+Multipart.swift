@@ -61,8 +61,9 @@ extension LocalObjectStore {
 
     package func multipartUploads(prefix: String) async throws(ObjectStoreError) -> [MultipartUpload] {
         try await onDiskThread { [directory] () throws(ObjectStoreError) in
+            guard let own = try directory.ownFiles() else { return [] }
             let entries = try onDisk("list the uploads of", directory.path) { () throws(Errno) in
-                try directory.own.directory("multiparts").entries()
+                try own.directory.directory("multiparts").entries()
             }
             var uploads: [MultipartUpload] = []
             for entry in entries {
@@ -154,8 +155,9 @@ extension StoreDirectory {
         in upload: borrowing UploadDirectory,
         _ name: ObjectName
     ) throws(ObjectStoreError) {
+        let own = try madeOwnFiles()
         try onDisk("keep a part of", name.value) { () throws(Errno) in
-            try temporary.rename(staged.file, to: upload.descriptor, part.file)
+            try own.temporary.rename(staged.file, to: upload.descriptor, part.file)
             if isDurable { try upload.descriptor.synchronize() }
         }
         for other in try parts(of: upload, name, all: true) where other.number == part.number && other.file != part.file

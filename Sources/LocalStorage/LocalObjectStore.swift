@@ -6,7 +6,7 @@ package import ObjectStorage
 /// `file://`: an `ObjectStore` on a local directory.
 ///
 /// Contents are plain files under their names, for any tool to read; what a bucket knows besides stands in
-/// `.penstock-local` beside them. Preconditions hold between processes (one lock for the directory), a change is visible
+/// `.penstock-local` beside them, from the first change on: reading needs no permission to write. Preconditions hold between processes (one lock for the directory), a change is visible
 /// at once and whole, and durable when it returns. Files that other tools put there are objects, too: their generation is
 /// made up from the file and changes when it does.
 ///

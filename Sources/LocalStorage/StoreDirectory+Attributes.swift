@@ -82,11 +82,12 @@ extension StoreDirectory {
     }
 
     /// Spares the next one the reading. A file written a moment ago may be written again within the same tick of the
-    /// clock, so it is not remembered; nor is anybody kept waiting for it.
+    /// clock, so it is not remembered; nor is anybody kept waiting for it, or asked for permission to write.
     private func remember(_ attributes: ObjectAttributes, _ identity: FileIdentity) {
         let settled = UnixTime(nanoseconds: identity.modified).advanced(by: .seconds(2))
         guard settled < time.timeOfDay(),
-            let lock = try? FileLock(path: "lock", relativeTo: own.rawValue, patience: .zero)
+            let own = try? madeOwnFiles().directory.rawValue,
+            let lock = try? FileLock(path: "lock", relativeTo: own, patience: .zero)
         else { return }
         // A patch may have been quicker, and knows more.
         if case .some(.none) = try? readAttributes(attributes.name, identity) {
@@ -96,13 +97,14 @@ extension StoreDirectory {
     }
 
     func readAttributes(_ name: ObjectName, _ identity: FileIdentity) throws(ObjectStoreError) -> AttributesFile? {
+        guard let own = try ownFiles() else { return nil }
         let (directory, prefix) = AttributesFile.place(name)
         let bytes: [UInt8]
         do throws(Errno) {
             bytes = try DurableFile.read(
                 "\(directory)/\(AttributesFile.fileName(prefix, identity))",
                 limit: AttributesFile.maximumLength,
-                relativeTo: attributes.rawValue
+                relativeTo: own.attributes.rawValue
             )
         } catch {
             if error == .noEntry { return nil }
@@ -114,17 +116,18 @@ extension StoreDirectory {
     func writeAttributes(_ new: ObjectAttributes, _ identity: FileIdentity) throws(ObjectStoreError) {
         let (directory, prefix) = AttributesFile.place(new.name)
         let bytes = try LocalJSON.encode(AttributesFile(new), for: new.name.value)
+        let own = try madeOwnFiles()
         try onDisk("write the attributes of", new.name.value) { () throws(Errno) in
             do throws(Errno) {
-                try attributes.makeDirectory(directory)
-                if isDurable { try attributes.synchronize() }
+                try own.attributes.makeDirectory(directory)
+                if isDurable { try own.attributes.synchronize() }
             } catch {
                 if error != .exists { throw error }
             }
             try DurableFile.replace(
                 "\(directory)/\(AttributesFile.fileName(prefix, identity))",
                 bytes,
-                relativeTo: attributes.rawValue,
+                relativeTo: own.attributes.rawValue,
                 isSynchronized: isDurable
             )
         }
@@ -134,7 +137,9 @@ extension StoreDirectory {
     /// killed before they were visible.
     func removeAttributes(_ name: ObjectName, except kept: FileIdentity?) {
         let (directory, prefix) = AttributesFile.place(name)
-        guard let folder = try? attributes.directory(directory), let entries = try? folder.entries() else { return }
+        guard let own = try? ownFiles(), let folder = try? own.attributes.directory(directory),
+            let entries = try? folder.entries()
+        else { return }
         let keptName = kept.map { AttributesFile.fileName(prefix, $0) }
         for entry in entries where entry.name.hasPrefix("\(prefix).") && entry.name != keptName {
             try? folder.unlink(entry.name)

@@ -23,10 +23,11 @@ extension StoreDirectory {
         _ fill: (borrowing FileDescriptor) throws(ObjectStoreError) -> CRC32C
     ) throws(ObjectStoreError) -> StagedFile {
         let file = String(RandomBytes.number(), radix: 36)
+        let own = try madeOwnFiles()
         do throws(ObjectStoreError) {
             let descriptor = try onDisk("write", name.value) { () throws(Errno) in
                 let flags = O_RDWR | O_CREAT | O_EXCL
-                return try FileDescriptor(path: file, flags: flags, mode: 0o666, relativeTo: temporary.rawValue)
+                return try FileDescriptor(path: file, flags: flags, mode: 0o666, relativeTo: own.temporary.rawValue)
             }
             let crc32c = try fill(descriptor)
             let status = try onDisk("write", name.value) { () throws(Errno) in
@@ -36,14 +37,14 @@ extension StoreDirectory {
             let identity = FileIdentity(status)
             return StagedFile(directory: "temporary", file: file, identity: identity, crc32c: crc32c)
         } catch {
-            try? temporary.unlink(file)
+            try? own.temporary.unlink(file)
             throw error
         }
     }
 
     func discard(_ staged: StagedFile) {
         if isKilled { return }
-        try? own.directory(staged.directory).unlink(staged.file)
+        try? ownFiles()?.directory.directory(staged.directory).unlink(staged.file)
     }
 
     /// Gives a staged file its name.
@@ -70,8 +71,9 @@ extension StoreDirectory {
             attributes.created = time.timeOfDay()
             attributes.updated = attributes.created
             try beforeRename(attributes)
+            let own = try madeOwnFiles()
             let source = try onDisk("publish", path.name.value) { () throws(Errno) in
-                try own.directory(staged.directory)
+                try own.directory.directory(staged.directory)
             }
             try rename(source, staged.file, to: path, attributes, staged.identity)
             return attributes

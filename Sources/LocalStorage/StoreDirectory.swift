@@ -31,17 +31,19 @@ final class StoreDirectory: Sendable {
 
     /// How long another process may hold the lock; a change takes milliseconds.
     static let lockPatience = Duration.seconds(60)
-    static let directories = ["attributes", "temporary", "uploads", "multiparts"]
+
+    private struct Own {
+        var files: OwnFiles?
+        /// By this process: all of it is there.
+        var isMade = false
+    }
 
     let path: String
     let root: FileDescriptor
-    /// `LocalPath.hiddenDirectory`.
-    let own: FileDescriptor
-    let attributes: FileDescriptor
-    let temporary: FileDescriptor
     let time: any TimeSource
     let isDurable: Bool
     private let onStep: (@Sendable (LocalStep) -> Bool)?
+    private let own = Lock(Own())
     private let killed = Lock(false)
 
     init(
@@ -62,25 +64,29 @@ final class StoreDirectory: Sendable {
             let code: ObjectStoreError.Code = error == .noEntry ? .containerNotFound : .forbidden
             throw ObjectStoreError(code, "cannot open the directory '\(path)': \(error)")
         }
-        own = try Self.subdirectory(of: root, LocalPath.hiddenDirectory, path)
-        for name in Self.directories { _ = try Self.subdirectory(of: own, name, path) }
-        attributes = try Self.subdirectory(of: own, "attributes", path)
-        temporary = try Self.subdirectory(of: own, "temporary", path)
-        removeAbandoned()
     }
 
-    private static func subdirectory(
-        of parent: borrowing FileDescriptor,
-        _ name: String,
-        _ object: String
-    ) throws(ObjectStoreError) -> FileDescriptor {
-        try onDisk("open the store's own files in", object) { () throws(Errno) in
-            // Whoever may write to the directory may use the store; sessions are nobody else's business.
-            do throws(Errno) { try parent.makeDirectory(name, mode: name == "uploads" ? 0o700 : 0o777) } catch {
-                if error != .exists { throw error }
-            }
-            return try parent.directory(name)
+    /// What the store keeps besides contents; nil while there has been no change. For those who only look.
+    func ownFiles() throws(ObjectStoreError) -> OwnFiles? {
+        if let known = own.withLock({ $0.files }) { return known }
+        guard let found = try OwnFiles.existing(in: root, path) else { return nil }
+        own.withLock { $0.files = $0.files ?? found }
+        return found
+    }
+
+    /// What the store keeps besides contents, made where it is missing. For changes.
+    ///
+    /// - Throws: `forbidden` where nothing may be written.
+    func madeOwnFiles() throws(ObjectStoreError) -> OwnFiles {
+        let known = own.withLock(\.self)
+        if known.isMade, let files = known.files { return files }
+        let made = try OwnFiles.made(in: root, path)
+        let isFirst = own.withLock { own in
+            defer { own = Own(files: own.files ?? made, isMade: true) }
+            return !own.isMade
         }
+        if isFirst { made.removeAbandoned(path, now: time.timeOfDay()) }
+        return made
     }
 
     /// Tells a test where we are; it may kill us here.
@@ -98,8 +104,9 @@ final class StoreDirectory: Sendable {
         _ object: ObjectName,
         _ body: () throws(ObjectStoreError) -> Value
     ) throws(ObjectStoreError) -> Value {
+        let own = try madeOwnFiles()
         let lock = try onDisk("lock the store to change", object.value) { () throws(Errno) in
-            try FileLock(path: "lock", relativeTo: own.rawValue, patience: Self.lockPatience)
+            try FileLock(path: "lock", relativeTo: own.directory.rawValue, patience: Self.lockPatience)
         }
         let result = Result { () throws(ObjectStoreError) in try body() }
         lock.unlock()
@@ -141,8 +148,9 @@ final class StoreDirectory: Sendable {
     ///
     /// It counts microseconds, so it ascends even if the file that remembers the last one is lost in a power cut.
     func nextGeneration() throws(ObjectStoreError) -> Generation {
-        try onDisk("count the generations of", path) { () throws(Errno) in
-            let file = try FileDescriptor(path: "generation", flags: O_RDWR | O_CREAT, relativeTo: own.rawValue)
+        let own = try madeOwnFiles().directory.rawValue
+        return try onDisk("count the generations of", path) { () throws(Errno) in
+            let file = try FileDescriptor(path: "generation", flags: O_RDWR | O_CREAT, relativeTo: own)
             let buffer = BufferLease(size: 32)
             let count = try file.read(into: buffer.bytes, at: 0)
             let digits = buffer.bytes[..<count].prefix { (0x30...0x39).contains($0) }
@@ -151,27 +159,6 @@ final class StoreDirectory: Sendable {
             let text = String(next)
             try file.write(Array((String(repeating: "0", count: 20 - text.count) + text).utf8), at: 0)
             return Generation(next)
-        }
-    }
-
-    /// Removes temporary files of a day ago and uploads of a week ago: those who made them are gone.
-    private func removeAbandoned() {
-        let now = time.timeOfDay()
-        for (directory, age) in [
-            ("temporary", Duration.seconds(86_400)), ("uploads", .seconds(7 * 86_400)),
-            ("multiparts", .seconds(7 * 86_400)),
-        ] {
-            guard let folder = try? own.directory(directory), let entries = try? folder.entries() else { continue }
-            for entry in entries {
-                guard let status = try? folder.status(of: entry.name), status.modified.advanced(by: age) < now else {
-                    continue
-                }
-                if status.kind == .directory {
-                    try? DirectoryTree.remove("\(path)/\(LocalPath.hiddenDirectory)/\(directory)/\(entry.name)")
-                } else {
-                    try? folder.unlink(entry.name)
-                }
-            }
         }
     }
 }

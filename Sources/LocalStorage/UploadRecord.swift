@@ -77,8 +77,9 @@ struct UploadDirectory: ~Copyable {
     ) throws(ObjectStoreError) -> UploadDirectory {
         let identifier = RandomBytes.make(16).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
         let bytes = try LocalJSON.encode(record, for: record.name)
+        let own = try store.madeOwnFiles()
         let made = try onDisk("begin an upload of", record.name) { () throws(Errno) in
-            let folder = try store.own.directory(kind)
+            let folder = try own.directory.directory(kind)
             try folder.makeDirectory(identifier, mode: 0o700)
             let made = try folder.directory(identifier)
             let isDurable = store.isDurable
@@ -104,7 +105,8 @@ struct UploadDirectory: ~Copyable {
         in store: StoreDirectory
     ) throws(Errno) -> UploadDirectory {
         guard identifier.utf8.count == 32, identifier.utf8.allSatisfy(isHexadecimal) else { throw .noEntry }
-        return UploadDirectory(try store.own.directory(kind).directory(identifier), kind, identifier, store)
+        guard let own = try? store.ownFiles() else { throw .noEntry }
+        return UploadDirectory(try own.directory.directory(kind).directory(identifier), kind, identifier, store)
     }
 
     func record() throws(ObjectStoreError) -> UploadRecord {

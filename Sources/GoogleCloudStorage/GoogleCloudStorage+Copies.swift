@@ -1,4 +1,5 @@
 import GoogleCredentials
+import HTTPEngine
 package import ObjectStorage
 
 extension GoogleCloudStorage {

@@ -1,4 +1,5 @@
 import GoogleCredentials
+import HTTPEngine
 import LinuxPlatform
 package import ObjectStorage
 

@@ -172,8 +172,8 @@ extension GoogleCloudStorage {
         let origin = WebOrigin(url: url)
         if origin == runner.endpoint.origin { return url }
         let mayReplace = runner.options.replacesSessionAuthority || runner.endpoint.isEmulator
-        if mayReplace, origin != nil, let path = WebOrigin.path(of: url) {
-            return runner.endpoint.origin.description + path
+        if mayReplace, origin != nil, let remainder = WebOrigin.remainder(of: url) {
+            return runner.endpoint.origin.description + remainder
         }
         throw ObjectStoreError(
             .protocolViolation,

@@ -212,7 +212,7 @@ private final class Reading: Sendable {
             start()
         case .retry(let retryAfter, let isThrottle):
             if isThrottle { runner.options.onThrottle?() }
-            retry(after: HTTPDate.retryAfter(retryAfter, now: runner.time.timeOfDay()))
+            retry(after: retryAfter)
         }
     }
 

@@ -102,8 +102,7 @@ struct RequestRunner: Sendable {
         }
     }
 
-    private func pause(_ attempts: inout AttemptLog, _ retryAfter: String?) async throws(ObjectStoreError) {
-        let wish = HTTPDate.retryAfter(retryAfter, now: time.timeOfDay())
+    private func pause(_ attempts: inout AttemptLog, _ wish: Duration?) async throws(ObjectStoreError) {
         let random = Double.random(in: 0...1)
         guard let pause = attempts.backoff.pause(now: time.now(), retryAfter: wish, random: random) else {
             throw attempts.exhausted()
@@ -122,7 +121,7 @@ struct AttemptLog: Sendable {
         case succeeded(HTTPResponse)
         case failed(ObjectStoreError)
         case replayWithNewToken
-        case retry(after: String?, isThrottle: Bool)
+        case retry(after: Duration?, isThrottle: Bool)
     }
 
     let invocation = Invocation()
@@ -162,7 +161,7 @@ struct AttemptLog: Sendable {
                 return .replayWithNewToken
             }
             let isThrottle = reply.isThrottle || response.status == 503
-            return next(verdict, retryAfter: response.headers["retry-after"], isThrottle: isThrottle)
+            return next(verdict, retryAfter: response.headers.retryAfter, isThrottle: isThrottle)
         }
     }
 
@@ -173,7 +172,7 @@ struct AttemptLog: Sendable {
         return error
     }
 
-    private mutating func next(_ verdict: RetryVerdict, retryAfter: String?, isThrottle: Bool) -> Next {
+    private mutating func next(_ verdict: RetryVerdict, retryAfter: Duration?, isThrottle: Bool) -> Next {
         if case .retry(let isAmbiguous) = verdict {
             if isAmbiguous { wasAmbiguous = true }
             return .retry(after: retryAfter, isThrottle: isThrottle)

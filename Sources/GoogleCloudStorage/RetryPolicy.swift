@@ -48,22 +48,21 @@ enum RetryPolicy {
     }
 }
 
-/// Pauses between attempts: a random part of a bound that doubles, until a deadline. Full jitter.
-///
-/// Source: AWS Architecture Blog, "Exponential backoff and jitter"; bounds of the official Cloud Storage clients.
+/// When one operation is tried again, and until when.
 struct Backoff: Sendable {
     /// A server's wish to wait longer than this is not honoured in full.
     static let longestRetryAfter: Duration = .seconds(60)
 
-    let patience: Duration
-    let longestPause: Duration
-    private(set) var deadline: MonotonicInstant
+    private let patience: Duration
+    private let pauses: ExponentialBackoff
+    private var deadline: MonotonicInstant
     private(set) var attempts = 0
-    private var pauses = 0
+    private var failures = 0
 
+    /// - Parameter patience: how long nothing may succeed and no bytes come.
     init(patience: Duration, longestPause: Duration, now: MonotonicInstant) {
         self.patience = patience
-        self.longestPause = longestPause
+        pauses = ExponentialBackoff(longest: longestPause)
         deadline = now.advanced(by: patience)
     }
 
@@ -71,7 +70,7 @@ struct Backoff: Sendable {
 
     /// Bytes came: patience starts anew.
     mutating func progressed(now: MonotonicInstant) {
-        pauses = 0
+        failures = 0
         deadline = now.advanced(by: patience)
     }
 
@@ -79,10 +78,8 @@ struct Backoff: Sendable {
     ///
     /// - Parameter random: from 0 to 1.
     mutating func pause(now: MonotonicInstant, retryAfter: Duration?, random: Double) -> Duration? {
-        let doubled = Duration.seconds(1) * Int(1 << min(pauses, 16))
-        pauses += 1
-        let bound = min(doubled, longestPause)
-        let jittered = Duration.nanoseconds(Int64(Double(bound.inNanoseconds) * min(max(random, 0), 1)))
+        failures += 1
+        let jittered = pauses.pause(afterFailures: failures, random: random)
         let pause = max(jittered, min(retryAfter ?? .zero, Self.longestRetryAfter))
         return now.advanced(by: pause) >= deadline ? nil : pause
     }

@@ -1,4 +1,4 @@
-package import GoogleCredentials
+package import HTTPEngine
 package import ObjectStorage
 
 /// Where the API is: Google's servers, a regional or private endpoint, or an emulator.
@@ -16,7 +16,7 @@ package struct StorageEndpoint: Sendable, Equatable, CustomStringConvertible {
         while text.hasSuffix("/") { text = text.dropLast() }
         if text.hasSuffix("/storage/v1") { text = text.dropLast("/storage/v1".count) }
         while text.hasSuffix("/") { text = text.dropLast() }
-        guard let origin = WebOrigin(url: String(text)), WebOrigin.path(of: String(text)) == "" else {
+        guard let origin = WebOrigin(url: String(text)), WebOrigin.remainder(of: String(text)) == "" else {
             throw ObjectStoreError(
                 .invalidRequest,
                 "the storage endpoint must be http(s)://host[:port], without a path or user"

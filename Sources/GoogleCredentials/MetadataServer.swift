@@ -53,7 +53,7 @@ struct MetadataServer: TokenProvider {
             if let found, found.utf8.count < 256, AccessToken.isSendable(found) { email.withLock { $0 = found } }
         }
         let started = server.time.now()
-        let query = scopes.isEmpty ? "" : "?scopes=\(FormEncoding.escape(scopes.joined(separator: ",")))"
+        let query = scopes.isEmpty ? "" : "?scopes=\(PercentEncoding.segment(scopes.joined(separator: ",")))"
         let response = try await get("\(Self.account)/token\(query)", attempts: 5)
         return try server.accessToken(in: response, started: started, label: label)
     }

@@ -106,11 +106,10 @@ struct TokenServer: Sendable {
         }
     }
 
-    /// Full jitter from 1 s up.
     private func pause(before attempt: Int, _ call: Call) async throws(CredentialError) {
-        let bound = min(Int64(8_000), 1_000 << Int64(attempt - 1))
+        let backoff = ExponentialBackoff(longest: .seconds(8))
         do {
-            try await time.sleep(for: .milliseconds(Int64.random(in: 0...bound)))
+            try await time.sleep(for: backoff.pause(afterFailures: attempt, random: .random(in: 0...1)))
         } catch {
             throw CredentialError(.cancelled, "\(call.label): cancelled")
         }

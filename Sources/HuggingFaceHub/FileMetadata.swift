@@ -38,7 +38,7 @@ private func commitComplaint(_ headers: HTTPHeaders, _ commit: CommitID, isRequi
 
 func resolveURL(of file: HubFile, in commit: HubCommit, client: HubClient) -> String {
     let repository = commit.repository
-    let path = percentEncoded(file.path.value, keepingSlashes: true)
+    let path = PercentEncoding.path(file.path.value)
     return
         "\(client.configuration.endpoint)/\(repository.kind.pagePrefix)\(repository.id)/resolve/\(commit.sha)/\(path)"
 }
@@ -72,7 +72,7 @@ func locate(
                 requestID: requestID(of: headers)
             )
         }
-        let issued = headers["date"].flatMap(httpDate) ?? client.time.timeOfDay()
+        let issued = headers.date ?? client.time.timeOfDay()
         let url = reply.foreignLocation ?? reply.url
         return .success(FileLocation(url: url, version: version, issued: issued, now: client.time.now()))
     } catch {

@@ -47,7 +47,7 @@ package final class HubClient: Sendable {
         metrics: MetricRegistry = MetricRegistry(),
         random: @escaping @Sendable () -> Double = { Double.random(in: 0..<1) }
     ) throws(HubError) {
-        guard let origin = Origin(url: configuration.endpoint) else {
+        guard let origin = WebOrigin(url: configuration.endpoint) else {
             throw HubError(.invalidName, "the Hub endpoint is not an http(s) URL")
         }
         self.configuration = configuration
@@ -113,8 +113,8 @@ package final class HubClient: Sendable {
             let reply = try await api(url, subject)
             try builder.add(page: reply.response.body)
             next = try nextLink(reply.response.headers).map { link throws(HubError) in
-                guard let target = resolveReference(link, against: reply.url),
-                    Origin(url: target) == Origin(url: reply.url)
+                guard let target = WebOrigin.resolve(link, against: reply.url),
+                    WebOrigin(url: target) == WebOrigin(url: reply.url)
                 else {
                     throw HubError(.unusableListing, "\(subject.name): the listing goes on at another host: refused")
                 }

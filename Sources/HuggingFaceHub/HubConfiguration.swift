@@ -1,3 +1,5 @@
+import HTTPEngine
+
 /// A Hub token. Its text appears in no description, so that it can stand in a configuration that is printed.
 package struct HubToken: Sendable, Hashable, CustomStringConvertible, CustomDebugStringConvertible {
     /// The text, for the `Authorization` header and nothing else.
@@ -101,7 +103,8 @@ package struct HubConfiguration: Sendable {
     package init(endpoint: String, token: HubToken? = nil, userAgent: String = "penstock; swift") throws(HubError) {
         var base = endpoint[...]
         while base.hasSuffix("/") { base = base.dropLast() }
-        guard let parts = URLParts(String(base)), parts.query.isEmpty, !base.contains("#") else {
+        guard let remainder = WebOrigin.remainder(of: String(base)), !remainder.contains("?"), !remainder.contains("#")
+        else {
             throw HubError(
                 .invalidName,
                 "the Hub endpoint '\(redacted(printable(endpoint, limit: 200)))' is not an http(s) URL"

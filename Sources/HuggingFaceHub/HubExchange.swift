@@ -63,7 +63,11 @@ extension HubClient {
             error.message += " Gave up after \(failures) attempts."
             throw error
         }
-        let wait = failure.retryAfter ?? configuration.retry.wait(afterFailure: failures, random: random())
+        let wait = configuration.retry.wait(
+            afterFailures: failures,
+            retryAfter: failure.retryAfter,
+            random: random()
+        )
         guard time.now().advanced(by: wait) < deadline else {
             error.message += " No time is left for another attempt."
             throw error
@@ -137,7 +141,7 @@ extension HubClient {
     func failure(of head: HTTPResponseHead, body: [UInt8], subject: HubSubject) -> AttemptFailure {
         AttemptFailure(
             error: classify(head, body: body, subject: subject),
-            retryAfter: retryAfter(head.headers["retry-after"]),
+            retryAfter: head.headers.retryAfter,
             isPaused: head.status == 429
         )
     }
@@ -147,7 +151,7 @@ extension HubClient {
         from url: String,
         _ subject: HubSubject
     ) throws(AttemptFailure) -> String {
-        guard let target = head.headers["location"].flatMap({ resolveReference($0, against: url) }) else {
+        guard let target = head.headers["location"].flatMap({ WebOrigin.resolve($0, against: url) }) else {
             throw AttemptFailure(
                 error: HubError(
                     .notAHub,

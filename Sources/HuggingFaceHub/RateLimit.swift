@@ -122,7 +122,7 @@ package struct RateLimitState: Sendable {
         let pause: Duration =
             if let report, report.remaining == 0 {
                 .seconds(min(report.resetSeconds, 3600) + 1)
-            } else if let asked = retryAfter(headers["retry-after"]) {
+            } else if let asked = headers.retryAfter {
                 asked + .seconds(1)
             } else { .seconds(5) }
         let until = now.advanced(by: min(pause, Self.longestPause))

@@ -1,3 +1,5 @@
+import HTTPEngine
+
 /// What a repository holds; each kind has a name space of its own.
 package enum RepositoryKind: String, Sendable, Hashable, CaseIterable {
     case model
@@ -113,7 +115,7 @@ package struct RepositoryReference: Hashable, Sendable {
             revision += "/" + rest.prefix(2).joined(separator: "/")
             rest.removeFirst(2)
         }
-        guard let decoded = percentDecoded(revision) else {
+        guard let decoded = PercentEncoding.decode(revision) else {
             throw HubError(.invalidName, "the revision in '\(printable(text, limit: 200))' is not validly quoted")
         }
         let path = rest.joined(separator: "/")
@@ -143,7 +145,7 @@ package struct Revision: Hashable, Sendable, CustomStringConvertible {
     /// Whether it names a commit in full, and so can never move.
     package var isCommit: Bool { CommitID(name) != nil }
     /// One path segment: `/` is quoted too.
-    package var quoted: String { percentEncoded(name, keepingSlashes: false) }
+    package var quoted: String { PercentEncoding.segment(name) }
     package var description: String { name }
 }
 

@@ -1,3 +1,4 @@
+import HTTPEngine
 package import LinuxPlatform
 
 /// When a signed URL stops working, as its query says.
@@ -11,7 +12,7 @@ package func signedURLExpiry(_ url: String) -> UnixTime? {
     var values: [String: String] = [:]
     for pair in query.split(separator: "&").prefix(64) {
         let halves = pair.split(separator: "=", maxSplits: 1)
-        guard halves.count == 2, let value = percentDecoded(String(halves[1])) else { continue }
+        guard halves.count == 2, let value = PercentEncoding.decode(halves[1]) else { continue }
         values[halves[0].lowercased()] = value
     }
     // Bounds keep the arithmetic of a hostile number from overflowing: the year 9999, and a week.
@@ -34,15 +35,6 @@ private func compactDate(_ text: String) -> UnixTime? {
     guard bytes.count == 16, bytes[8] == 0x54, bytes[15] == 0x5A else { return nil }
     let at = { (range: Range<Int>) in String(decoding: bytes[range], as: UTF8.self) }
     return UnixTime(rfc3339: "\(at(0..<4))-\(at(4..<6))-\(at(6..<8))T\(at(9..<11)):\(at(11..<13)):\(at(13..<15))Z")
-}
-
-/// The `Date` of a reply (RFC 9110, section 5.6.7: `Sun, 06 Nov 1994 08:49:37 GMT`); nil for anything else.
-package func httpDate(_ text: String) -> UnixTime? {
-    let parts = text.split(separator: " ")
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-    guard parts.count == 6, parts[5] == "GMT", let month = months.firstIndex(of: String(parts[2])) else { return nil }
-    let number = month + 1
-    return UnixTime(rfc3339: "\(parts[3])-\(number < 10 ? "0" : "")\(number)-\(parts[1])T\(parts[4])Z")
 }
 
 /// Where the bytes of a file are now.

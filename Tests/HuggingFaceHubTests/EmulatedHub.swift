@@ -35,7 +35,7 @@ final class EmulatedHub {
 
     func client(token: String? = nil, change: (inout HubConfiguration) -> Void = { _ in }) throws -> HubClient {
         var configuration = try HubConfiguration(endpoint: emulator.baseURL, token: token.flatMap(HubToken.init))
-        configuration.retry.firstWait = .milliseconds(1)
+        configuration.retry.backoff.first = .milliseconds(1)
         change(&configuration)
         return try HubClient(configuration: configuration, transport: engine)
     }

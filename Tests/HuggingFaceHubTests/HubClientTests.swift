@@ -201,7 +201,7 @@ private func info(_ extra: String = "") -> String { #"{"id":"acme/tiny","sha":"\
         let transport = ScriptedTransport { _, number in number < 2 ? .reply(status) : .json(info()) }
         _ = try await makeClient(transport, clock: clock).commit(of: RepositoryID("a/b"))
         #expect(transport.requests.count == 3)
-        #expect(clock.sleeps == [.milliseconds(750), .milliseconds(1500)])
+        #expect(clock.sleeps == [.milliseconds(500), .seconds(1)])
     }
 
     @Test(arguments: [HTTPFailure.Code.connect, .connectionLost, .firstByteTimeout, .stalled, .resolve, .bodyTooShort])

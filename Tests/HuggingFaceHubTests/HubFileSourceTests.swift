@@ -123,7 +123,7 @@ import Testing
         #expect(result.error == nil && result.bytes == Array(content[10..<90_010]) && result.tapped == result.bytes)
         let ranges = transport.requests.dropFirst().map { $0.headers["range"] ?? "" }
         #expect(ranges == ["bytes=10-90009", "bytes=1010-90009", "bytes=2010-90009", "bytes=3010-90009"])
-        #expect(clock.sleeps == Array(repeating: .milliseconds(750), count: 3), "progress starts the waits again")
+        #expect(clock.sleeps == Array(repeating: .milliseconds(500), count: 3), "progress starts the waits again")
     }
 
     @Test func givesUpWithoutProgress() async throws {
@@ -258,9 +258,9 @@ import Testing
         let clock = SleepClock()
         let transport = withCDN(file) { _, _ in .reply(503) }
         let source = try makeClient(transport, clock: clock).source(for: file, in: makeCommit())
-        let result = await read(source, 0, 10, deadline: clock.now().advanced(by: .seconds(2)))
+        let result = await read(source, 0, 10, deadline: clock.now().advanced(by: .seconds(1)))
         #expect(result.error?.message.contains("No time is left") == true)
-        #expect(clock.sleeps == [.milliseconds(750)])
+        #expect(clock.sleeps == [.milliseconds(500)])
         #expect(transport.requests.allSatisfy { $0.timeouts.deadline <= clock.now().advanced(by: .seconds(900)) })
     }
 

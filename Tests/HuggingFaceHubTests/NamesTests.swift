@@ -75,19 +75,3 @@ import Testing
         #expect(throws: HubError.self) { try Revision(name) }
     }
 }
-
-@Suite struct PercentEncodingTests {
-    @Test func quotesFileNames() {
-        #expect(percentEncoded("a b#1.txt", keepingSlashes: true) == "a%20b%231.txt")
-        #expect(percentEncoded("d/ü?%+", keepingSlashes: true) == "d/%C3%BC%3F%25%2B")
-    }
-
-    @Test func undoesItself() {
-        for text in ["", "plain", "a b/ü?%+\u{1F600}", "%41"] {
-            #expect(percentDecoded(percentEncoded(text, keepingSlashes: false)) == text)
-        }
-        #expect(percentDecoded("%4") == nil)
-        #expect(percentDecoded("%GG") == nil)
-        #expect(percentDecoded("%FF") == nil)
-    }
-}

@@ -1,6 +1,6 @@
-/// The scheme, host and port of a URL: what credentials are bound to.
+/// The scheme, host and port of a URL: what credentials are bound to, and what decides who may see a token.
 ///
-/// Source: RFC 6454, section 4. Stricter than RFC 3986 in what it reads, so that no other reader of the same text can
+/// Source: RFC 6454, section 4: names compare without case, the default port is filled in. Stricter than RFC 3986 in what it reads, so that no other reader of the same text can
 /// find another host in it: no user part, no backslash, no space or control character, no escapes in the host.
 package struct WebOrigin: Hashable, Sendable, CustomStringConvertible {
     /// `http` or `https`.
@@ -34,16 +34,42 @@ package struct WebOrigin: Hashable, Sendable, CustomStringConvertible {
     /// Whether secrets may be sent there: encrypted, or not leaving the machine.
     package var mayReceiveSecrets: Bool { scheme == "https" || isLoopback }
 
-    /// What stands behind the authority in `url`, beginning with `/`, or empty. Nil when `url` has no origin.
-    package static func path(of url: String) -> String? {
+    /// What stands behind the authority in `url`: path, query and fragment as they were written, or nothing. Nil when
+    /// `url` has no origin.
+    package static func remainder(of url: String) -> String? {
         split(url).map { String(decoding: $0.rest, as: UTF8.self) }
+    }
+
+    /// Makes the target of a `Location` or `Link` absolute.
+    ///
+    /// Source: RFC 3986, section 5.2, for the forms servers send: absolute, `//host/path`, `/path`, `?query` and a
+    /// relative path. Nil for anything that is not a plain http(s) URL in the end.
+    package static func resolve(_ reference: String, against base: String) -> String? {
+        if WebOrigin(url: reference) != nil { return reference }
+        guard let origin = WebOrigin(url: base), let remainder = remainder(of: base), !reference.isEmpty else {
+            return nil
+        }
+        // A colon in the first segment makes it a scheme: javascript:, data:.
+        if reference.prefix(while: { $0 != "/" && $0 != "?" && $0 != "#" }).contains(":") { return nil }
+        let path = remainder.prefix { $0 != "?" && $0 != "#" }
+        let url: String
+        if reference.hasPrefix("//") {
+            url = "\(origin.scheme):\(reference)"
+        } else if reference.hasPrefix("/") {
+            url = "\(origin)\(reference)"
+        } else if reference.hasPrefix("?") {
+            url = "\(origin)\(path)\(reference)"
+        } else {
+            url = "\(origin)\(path.lastIndex(of: "/").map { path[...$0] } ?? "/")\(reference)"
+        }
+        return WebOrigin(url: url) == nil ? nil : url
     }
 
     private typealias Parts = (scheme: String, host: String, port: Int, rest: Substring.UTF8View.SubSequence)
 
     private static func split(_ url: String) -> Parts? {
         let text = url[...].utf8
-        guard text.count <= 8192, text.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\\") }),
+        guard text.count <= 16_384, text.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\\") }),
             let scheme = ["https", "http"].first(where: { hasPrefix(text, $0 + "://") })
         else { return nil }
         let afterScheme = text.dropFirst(scheme.utf8.count + 3)

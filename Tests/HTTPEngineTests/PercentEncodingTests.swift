@@ -1,8 +1,7 @@
 import Foundation
+import HTTPEngine
 import TestSupport
 import Testing
-
-@testable import GoogleCloudStorage
 
 @Suite struct PercentEncodingTests {
     @Test func namesAreOneSegment() {
@@ -32,7 +31,14 @@ import Testing
         var random = SeededRandom(seed: 71)
         for _ in 0..<500 {
             let text = String(decoding: random.bytes(Int.random(in: 0...40, using: &random)), as: UTF8.self)
+            #expect(PercentEncoding.decode(PercentEncoding.segment(text)).map { Array($0.utf8) } == Array(text.utf8))
+            // And by somebody else's decoder.
             #expect(PercentEncoding.segment(text).removingPercentEncoding.map { Array($0.utf8) } == Array(text.utf8))
         }
+    }
+
+    @Test(arguments: ["%4", "%", "%GG", "%FF", "a%2"])
+    func brokenEscapesAreRefused(_ text: String) {
+        #expect(PercentEncoding.decode(text) == nil)
     }
 }

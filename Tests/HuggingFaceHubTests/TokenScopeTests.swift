@@ -1,40 +1,11 @@
+import HTTPEngine
 import Testing
 
 @testable import HuggingFaceHub
 
-@Suite struct OriginTests {
-    @Test func fillsInPortsAndIgnoresCase() {
-        #expect(Origin(url: "HTTPS://HuggingFace.co/x") == Origin(url: "https://huggingface.co:443"))
-        #expect(Origin(url: "http://h") != Origin(url: "https://h"))
-        #expect(Origin(url: "http://h:81") != Origin(url: "http://h"))
-        #expect(Origin(url: "http://[::1]:80/x") == Origin(url: "http://[::1]"))
-    }
-
-    @Test(arguments: [
-        "", "h", "//h", "ftp://h", "http://", "http:///x", "http://u@h", "http://h:x", "http://h:0", "http://h:70000",
-        "http://h x",
-        "http://huggingface.co\\@evil.test/", "file:///etc/passwd", "http://h:+80",
-    ])
-    func refusesOthers(_ url: String) {
-        #expect(Origin(url: url) == nil)
-    }
-
-    @Test(arguments: [
-        ("http://b/y?z", "http://b/y?z"), ("//b/y", "http://b/y"), ("/y?z=1", "http://a:8/y?z=1"),
-        ("?z", "http://a:8/d/x?z"),
-        ("y", "http://a:8/d/y"),
-    ])
-    func resolvesReferences(_ reference: String, _ expected: String) {
-        #expect(resolveReference(reference, against: "http://a:8/d/x?q") == expected)
-    }
-
-    @Test(arguments: ["ftp://b", "javascript:alert(1)", "", "data:,x", "/a b", "http://u:p@b/"])
-    func resolvesNothingElse(_ reference: String) {
-        #expect(resolveReference(reference, against: "http://a/d/x") == nil)
-    }
-
+@Suite struct TokenScopeTests {
     @Test func admitsTheTokenToTheHubOnly() throws {
-        let scope = TokenScope(endpoint: try #require(Origin(url: "http://127.0.0.1:9001")))
+        let scope = TokenScope(endpoint: try #require(WebOrigin(url: "http://127.0.0.1:9001")))
         for url in [
             "http://127.0.0.1:9001/x", "https://huggingface.co/x", "https://hf.co/", "https://hub-ci.huggingface.co/",
         ] {

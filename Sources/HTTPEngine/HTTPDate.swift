@@ -1,13 +1,13 @@
-import LinuxPlatform
+package import LinuxPlatform
 
 /// The dates of HTTP headers.
-enum HTTPDate {
+package enum HTTPDate {
     private static let months = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ]
 
     /// Reads an IMF-fixdate, for example `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7).
-    static func parse(_ text: String) -> UnixTime? {
+    package static func parse(_ text: String) -> UnixTime? {
         guard text.utf8.count <= 64 else { return nil }
         let words = text.split(separator: " ")
         guard words.count == 6, words[0].hasSuffix(","), words[5] == "GMT", let day = Int(words[1]),
@@ -20,12 +20,20 @@ enum HTTPDate {
         let days = CivilDate(year: year, month: month + 1, day: day).daysSinceEpoch
         return UnixTime(seconds: Int64(days * 86_400 + clock[0] * 3600 + clock[1] * 60 + clock[2]))
     }
+}
 
-    /// How long a `Retry-After` asks to wait: seconds, or until a date (RFC 9110, section 10.2.3).
-    static func retryAfter(_ text: String?, now: UnixTime) -> Duration? {
-        guard let text, text.utf8.count <= 64 else { return nil }
-        if let seconds = Int64(text) { return seconds >= 0 ? .seconds(min(seconds, 86_400)) : nil }
-        guard let date = parse(text) else { return nil }
-        return max(.zero, now.duration(to: date))
+extension HTTPHeaders {
+    /// When the reply was made, by the server's clock: `Date`.
+    package var date: UnixTime? { self["date"].flatMap(HTTPDate.parse) }
+
+    /// How long `Retry-After` asks to wait, at most a day: seconds, or until a date (RFC 9110, section 10.2.3).
+    ///
+    /// A date counts from the reply's own: nobody's clock is compared with another's.
+    package var retryAfter: Duration? {
+        let longest: Duration = .seconds(86_400)
+        guard let text = self["retry-after"], text.utf8.count <= 64 else { return nil }
+        if let seconds = Int64(text) { return seconds >= 0 ? min(.seconds(seconds), longest) : nil }
+        guard let until = HTTPDate.parse(text), let date else { return nil }
+        return min(max(.zero, date.duration(to: until)), longest)
     }
 }

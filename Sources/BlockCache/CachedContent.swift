@@ -14,13 +14,19 @@ package final class CachedContent: Sendable {
     package let source: any RangedSource
     package let checks: ContentChecks
     let whole: WholeCheck
+    private let backingSource: (any BackingSource)?
 
-    package init(source: any RangedSource, checks: ContentChecks) {
+    /// - Parameter backing: who knows of a file with the same bytes; nil where no disk is used.
+    package init(source: any RangedSource, checks: ContentChecks, backing: (any BackingSource)? = nil) {
         id = ID(value: Self.lastID.add(1, ordering: .relaxed).newValue)
         self.source = source
         self.checks = checks
         whole = WholeCheck(size: source.size, expected: checks.whole)
+        backingSource = backing
     }
+
+    /// A file with all of the bytes, for the kernel to read; nil: not complete, not proven yet, or no disk cache.
+    package func backing() -> BackingFile? { backingSource?.backing() }
 
     /// In bytes.
     package var size: Int { source.size }

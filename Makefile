@@ -28,9 +28,9 @@ demo: setup release ## Convey a real model from the embedded Hub into the embedd
 
 test: setup unit system ## Everything: unit tests on the debug build, system tests on the release build
 
-unit: ## Only the unit tests, on the debug build
+unit: ## Only the unit tests, on the debug build, one at a time: several have deadlines that a busy machine misses
 	swift build --build-tests
-	$(PEERS) swift test --skip-build --skip SystemTests
+	$(PEERS) swift test --skip-build --no-parallel --skip SystemTests
 
 system: release ## Only the system tests: the release programs, driven by Swift and by the official Python clients
 	$(PEERS) PENSTOCK_BINARIES="$(BINARIES)" swift test --filter SystemTests

@@ -41,6 +41,9 @@ package final class AccessTokens: Sendable {
     /// Makes every token that was issued so far invalid.
     package func expireAll() { state.withLock { $0.issued = [:] } }
 
+    /// Makes one token invalid; those that others hold stay good.
+    package func expire(_ token: String) { state.withLock { $0.issued[token] = nil } }
+
     /// Whether the value of an `Authorization` field lets a request pass.
     func accepts(_ authorization: String?) -> Bool {
         let now = time.timeOfDay()

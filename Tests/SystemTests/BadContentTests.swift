@@ -11,7 +11,11 @@ extension ConveyanceProof.BadInputTests {
     /// A small file comes whole from the Hub, a large one in ranges from its storage host.
     @Test(arguments: [-1, 1]) func aBodyOfAnotherLength(difference: Int) async throws {
         let body = String(repeating: "x", count: 400 + difference)
-        arm("hub", .answer(200, body: body), path: "/resolve-cache/")
+        var rule = FaultRule(.answer(200, body: body))
+        rule.server = "hub"
+        rule.pattern = PathPattern("/resolve-cache/.*/config[.]json")
+        rule.times = nil
+        servers.control.add(rule)
         try await expectRefusal(command, 3, ["config.json", "400 bytes", "\(400 + difference)"])
     }
 

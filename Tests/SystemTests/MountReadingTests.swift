@@ -13,7 +13,7 @@ import Testing
     }()
 
     private static let names = [
-        "config.json", "d/e/f/deep", "sp ace", "naïve-ü", "日本語.bin", "-dash", "a\\b", "q\"uote", "tab\there",
+        "config.json", "d/e/f/deep", "sp ace", "naïve-ü", "日本語.bin", "-dash", "a\\b", "q\"uote", "semi;colon",
         String(repeating: "x", count: 255), ".hidden", "caf\u{e9}", "cafe\u{301}",
     ]
 

@@ -20,7 +20,7 @@ enum BackgroundMount {
             var status: Int32 = 0
             while waitpid(child, &status, 0) < 0, errno == EINTR {}
             // It has said why on standard error.
-            exit(status & 0x7F == 0 ? (status >> 8) & 0xFF : 1)
+            endProcess(status & 0x7F == 0 ? (status >> 8) & 0xFF : 1)
         }
         standardOutput(line)
     }

@@ -47,6 +47,12 @@ extension ParsableCommand {
     }
 }
 
+/// Ends this process now.
+///
+/// Not by `exit`: that takes the libraries' globals down (OpenSSL's among them) while threads of ours may still be on
+/// their way out, and both then free the same memory. Everything we print has left already.
+func endProcess(_ status: Int32) -> Never { _exit(status) }
+
 /// Writes to standard error, past every buffer. What looks like a secret is cut out: servers echo what they were sent;
 /// and names that came from elsewhere cannot move the cursor.
 func standardError(_ text: String) { write(STDERR_FILENO, PlainText.shown(Redaction.redacted(text))) }

@@ -190,11 +190,11 @@ private final class MountEnding: Sendable {
             // On a thread of its own, so that a second signal is heard.
             try NamedThread(name: "unmount") {
                 service.stop()
-                exit(0)
+                endProcess(0)
             }.detach()
         } catch {
             service.stop()
-            exit(0)
+            endProcess(0)
         }
     }
 }

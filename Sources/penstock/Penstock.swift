@@ -10,7 +10,7 @@ enum Main {
             for warning in try Settings.check() { standardError("penstock: \(warning)\n") }
         } catch {
             for problem in error.problems { standardError("penstock: \(problem)\n") }
-            exit(ExitStatus.usage.rawValue)
+            endProcess(ExitStatus.usage.rawValue)
         }
         do {
             var command = try Penstock.parseAsRoot()
@@ -23,8 +23,9 @@ enum Main {
             let code = Penstock.exitCode(for: error)
             let message = Penstock.fullMessage(for: error)
             if !message.isEmpty { code.isSuccess ? standardOutput(message + "\n") : standardError(message + "\n") }
-            exit(code == .validationFailure ? ExitStatus.usage.rawValue : code.rawValue)
+            endProcess(code == .validationFailure ? ExitStatus.usage.rawValue : code.rawValue)
         }
+        endProcess(ExitStatus.ok.rawValue)
     }
 }
 

@@ -20,6 +20,13 @@ import Testing
         #expect(lines(matching: pattern, ["public ", "open "], in: try Repository.swiftSources()) == [])
     }
 
+    /// `exit` takes OpenSSL down under the threads that are still there: the program ends by `endProcess`.
+    @Test func noCommandCallsExit() throws {
+        let files = try Repository.swiftSources().filter { $0.path.hasPrefix("Sources/penstock/") }
+        #expect(files.count > 5)
+        #expect(lines(matching: /(^|[^\w.(])exit\(/, ["exit("], in: files) == [])
+    }
+
     @Test func nothingIsLeftForLater() throws {
         let files = try Repository.allSwift() + Repository.files(below: ["scripts", "docs"], suffix: "")
         #expect(lines(matching: /\b(FIX[M]E|TO[D]O|XX[X])\b/, ["FIX", "TOD", "XX"], in: files) == [])

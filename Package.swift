@@ -88,7 +88,7 @@ let package = Package(
             "Filesystem",
             ["ReadAhead", "BlockCache", "Manifests", "ObjectStorage", "Checksums", "LinuxPlatform", "Telemetry"]
         ),
-        library("FUSEMount", ["CFuse3", "CLinux", "Filesystem", "LinuxPlatform", "Telemetry"]),
+        library("FUSEMount", ["CFuse3", "CLinux", "Filesystem", "BlockCache", "LinuxPlatform", "Telemetry"]),
         library(
             "MountService",
             [
@@ -150,7 +150,7 @@ let package = Package(
         tests("BlockCache", ["Manifests", "ObjectStorage", "Checksums"]),
         tests("ReadAhead", ["BlockCache", "TransferEngine", "Manifests", "ObjectStorage", "Checksums"]),
         tests("Filesystem", ["ReadAhead", "BlockCache", "Manifests", "ObjectStorage", "Checksums", "Telemetry"]),
-        tests("FUSEMount", ["Filesystem"]),
+        tests("FUSEMount", ["Filesystem", "BlockCache", "ObjectStorage", "Checksums", "Telemetry"]),
         tests("Emulators", ["Checksums"]),
         .executableTarget(name: "SanitizerCanary", path: "Tests/SanitizerCanary", swiftSettings: strict),
         .testTarget(name: "RepositoryTests", swiftSettings: strict),

@@ -1,5 +1,12 @@
 package import Telemetry
 
+/// When a mount lets the kernel read files of the disk cache by itself.
+package enum PassthroughUse: String, CaseIterable, Sendable {
+    /// Wherever the kernel does it.
+    case auto
+    case off
+}
+
 /// Everything that can be set, in the order of docs/CONFIGURATION.md.
 package enum PenstockSettings {
     package static let memory = Setting(
@@ -19,6 +26,12 @@ package enum PenstockSettings {
         .time(),
         default: TimeSpan(seconds: 86_400),
         help: "How long mounts of a replaced version can still read it."
+    )
+    package static let passthrough = Setting(
+        "passthrough",
+        .choice,
+        default: PassthroughUse.auto,
+        help: "Whether the kernel may read proven files of the disk cache by itself, where it can."
     )
     package static let anonymous = Setting(
         "anonymous",
@@ -58,7 +71,8 @@ package enum PenstockSettings {
     )
 
     package static let registry = SettingRegistry([
-        AnySetting(memory), AnySetting(maximumWorkers), AnySetting(keepReplaced), AnySetting(anonymous),
+        AnySetting(memory), AnySetting(maximumWorkers), AnySetting(keepReplaced), AnySetting(passthrough),
+        AnySetting(anonymous),
         AnySetting(accessTokenFile), AnySetting(billingProject), AnySetting(endpoint), AnySetting(logLevel),
         AnySetting(logFormat),
     ])

@@ -17,6 +17,10 @@ package final class FUSEMount: Sendable {
         package var kernelReadAhead: Int?
         /// Threads that take requests, 1 to 16.
         package var threads: Int
+        /// Let the kernel read proven files of the disk cache by itself, where it can.
+        package var usesPassthrough: Bool
+        /// The kernel behind an open /dev/fuse; tests have others.
+        var backings: @Sendable (Int32) -> any BackingRegistry = { KernelBackings(device: $0) }
 
         package init(
             allowsOthers: Bool = true,
@@ -24,7 +28,8 @@ package final class FUSEMount: Sendable {
             user: UInt32 = getuid(),
             group: UInt32 = getgid(),
             kernelReadAhead: Int? = 16 << 10,
-            threads: Int = 4
+            threads: Int = 4,
+            usesPassthrough: Bool = true
         ) {
             self.allowsOthers = allowsOthers
             self.isForced = isForced
@@ -32,6 +37,7 @@ package final class FUSEMount: Sendable {
             self.group = group
             self.kernelReadAhead = kernelReadAhead
             self.threads = threads
+            self.usesPassthrough = usesPassthrough
         }
     }
 
@@ -45,17 +51,21 @@ package final class FUSEMount: Sendable {
         _ filesystem: Filesystem,
         at mountPoint: MountPoint,
         _ options: Options,
+        metrics: MetricRegistry = MetricRegistry(),
         log: Log,
         ended: @escaping @Sendable () -> Void
     ) throws(MountError) {
         self.mountPoint = mountPoint
         _ = try mountPoint.prepare(isForced: options.isForced)
+        let backings = options.usesPassthrough ? options.backings : nil
         let channel = try Channel(mountingAt: mountPoint.path, allowsOthers: options.allowsOthers)
         do throws(MountError) {
             session = try FUSESession(
                 channel,
                 filesystem: filesystem,
                 owners: (options.user, options.group),
+                backings: backings,
+                metrics: MountMetrics(metrics),
                 log: log,
                 ended: ended
             )

@@ -83,8 +83,7 @@ enum FUSEOperations {
             }
             session.filesystem.open(NodeID(node)) { result in
                 switch result {
-                case .success:
-                    if !reply.opened(session.openFile) { session.filesystem.release(NodeID(node)) }
+                case .success: session.opened(NodeID(node), reply)
                 case .failure(let error): reply.error(error)
                 }
             }
@@ -95,7 +94,7 @@ enum FUSEOperations {
         }
         table.release = { request, node, _ in
             guard let request else { return }
-            FUSESession.of(request)?.filesystem.release(NodeID(node))
+            FUSESession.of(request)?.released(NodeID(node))
             fuse_reply_err(request, 0)
         }
     }

@@ -47,6 +47,14 @@ final class FUSEReply: @unchecked Sendable {  // libfuse's replies may come from
         return once { fuse_reply_open($0, &info) }
     }
 
+    /// As `opened`, for a file that the kernel reads by itself: libfuse 3.14 cannot say so, and passes on what it is given.
+    func opened(_ backing: BackingID) -> Bool {
+        withUnsafeTemporaryAllocation(byteCount: OpenReply.size, alignment: 8) { answer in
+            OpenReply.passthrough(backing, into: answer)
+            return once { fuse_reply_buf($0, answer.baseAddress?.assumingMemoryBound(to: CChar.self), answer.count) }
+        }
+    }
+
     func bytes(_ pieces: [UnsafeRawBufferPointer]) { once { FUSEReply.send($0, pieces) } }
 
     func buffer(_ bytes: UnsafeRawBufferPointer) {

@@ -2,6 +2,7 @@ import CFuse3
 import Filesystem
 import Glibc
 import LinuxPlatform
+import Synchronization
 import Telemetry
 
 /// libfuse's low-level session on a channel of ours, and the threads that feed it.
@@ -18,17 +19,26 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
     let filesystem: Filesystem
     let owners: (user: UInt32, group: UInt32)
     let activity = SessionActivity()
+    let metrics: MountMetrics
+    /// Nil when it is switched off.
+    let passthrough: Passthrough?
     private let log: Log
     private let ended: @Sendable () -> Void
     private let descriptor: Int32
+    /// The number of the INIT whose reply shall agree to passthrough; 0 when there is none.
+    private let agreeing = Atomic<UInt64>(0)
     // Set once in init, before any thread runs.
     private var session: OpaquePointer?
 
-    /// - Parameter ended: called on the last thread's way out: the kernel has let go of the mount.
+    /// - Parameters:
+    ///   - backings: where the kernel behind an open /dev/fuse takes files to read them by itself; nil: it shall not.
+    ///   - ended: called on the last thread's way out: the kernel has let go of the mount.
     init(
         _ channel: consuming Channel,
         filesystem: Filesystem,
         owners: (user: UInt32, group: UInt32),
+        backings: ((Int32) -> any BackingRegistry)?,
+        metrics: MountMetrics,
         log: Log,
         ended: @escaping @Sendable () -> Void
     ) throws(MountError) {
@@ -36,7 +46,10 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
         self.owners = owners
         self.log = log
         self.ended = ended
-        descriptor = channel.descriptor.rawValue
+        self.metrics = metrics
+        let device = channel.descriptor.rawValue
+        descriptor = device
+        passthrough = backings.map { Passthrough($0(device), metrics: metrics, log: log) }
         var operations = FUSEOperations.table()
         // Unretained: `session` is destroyed only in deinit, and no callback runs then.
         let context = Unmanaged.passUnretained(self).toOpaque()
@@ -49,7 +62,14 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
         guard let session else { throw MountError(.system, "libfuse could not make a session") }
         var io = fuse_custom_io()
         io.read = { descriptor, buffer, count, _ in Glibc.read(descriptor, buffer, count) }
-        io.writev = { descriptor, vector, count, _ in Glibc.writev(descriptor, vector, count) }
+        io.writev = { descriptor, vector, count, context in
+            guard let vector, let context else {
+                errno = EINVAL
+                return -1
+            }
+            let session = Unmanaged<FUSESession>.fromOpaque(context).takeUnretainedValue()
+            return session.send(descriptor, UnsafeMutableBufferPointer(start: vector, count: Int(count)))
+        }
         let result = fuse_session_custom_io(session, &io, descriptor)
         guard result == 0 else { throw MountError("libfuse refused the channel", Errno(abs(result))) }
         // From here on libfuse closes it, in fuse_session_destroy.
@@ -83,6 +103,7 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
         defer { buffer.deallocate() }
         var hasServed = false
         while let count = receive(buffer) {
+            if !hasServed { prepareInit(UnsafeRawBufferPointer(start: buffer, count: count)) }
             var request = fuse_buf()
             request.size = count
             request.mem = buffer
@@ -92,7 +113,9 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
             if !hasServed { activity.initialized() }
             hasServed = true
         }
-        if activity.threadEnded() { ended() }
+        guard activity.threadEnded() else { return }
+        passthrough?.end()
+        ended()
     }
 
     /// The next request's size; nil when the mount is gone.
@@ -108,6 +131,31 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
             }
             return nil
         }
+    }
+
+    // MARK: - INIT
+
+    /// Looks at the kernel's first request before libfuse does, which does not know all of its flags.
+    private func prepareInit(_ bytes: UnsafeRawBufferPointer) {
+        guard let passthrough, let request = InitRequest(bytes) else { return }
+        if request.offersPassthrough {
+            agreeing.store(request.unique, ordering: .releasing)
+        } else {
+            passthrough.refuse("the kernel has none; it needs Linux 6.9")
+        }
+    }
+
+    /// All of libfuse's replies come by here; that to INIT may leave changed.
+    private func send(_ descriptor: Int32, _ pieces: UnsafeMutableBufferPointer<iovec>) -> Int {
+        let unique = agreeing.load(ordering: .acquiring)
+        guard unique != 0 else { return Glibc.writev(descriptor, pieces.baseAddress, Int32(pieces.count)) }
+        // Until INIT is answered there is no other reply.
+        agreeing.store(0, ordering: .releasing)
+        var reply: [UInt8] = []
+        for piece in pieces { reply += UnsafeRawBufferPointer(start: piece.iov_base, count: piece.iov_len) }
+        let isAgreed = reply.withUnsafeMutableBytes { InitReply.agreeToPassthrough($0, unique: unique) }
+        if !isAgreed { passthrough?.refuse("libfuse's reply to INIT has another form than ours can be") }
+        return Glibc.write(descriptor, reply, reply.count)
     }
 
     /// What we want of the kernel; called by libfuse before it answers INIT.

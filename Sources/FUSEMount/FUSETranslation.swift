@@ -2,6 +2,7 @@ import CFuse3
 import Filesystem
 import Glibc
 import LinuxPlatform
+import Telemetry
 
 // The filesystem's values in the kernel's shapes.
 extension FUSESession {
@@ -77,10 +78,36 @@ extension FUSESession {
         return totals
     }
 
+    // MARK: Open files
+
+    /// Answers an OPEN that the filesystem has counted.
+    func opened(_ node: NodeID, _ reply: FUSEReply) {
+        guard let passthrough else {
+            if !reply.opened(openFile) { released(node) }
+            return
+        }
+        let answer = { @Sendable [self] (mode: InodeMode) in
+            let isOpen =
+                switch mode {
+                case .daemon: reply.opened(openFile)
+                case .kernel(let backing): reply.opened(backing)
+                }
+            if !isOpen { released(node) }
+        }
+        passthrough.open(node, backing: { filesystem.backing(of: node) }, completion: answer)
+    }
+
+    /// A handle is gone, or nobody waited for it any more.
+    func released(_ node: NodeID) {
+        passthrough?.release(node)
+        filesystem.release(node)
+    }
+
     // MARK: Bytes
 
     /// Answers at once what is in memory; parks the rest.
     func read(_ request: fuse_req_t, _ node: NodeID, offset: Int, count: Int) {
+        metrics.reads.add()
         if filesystem.readNow(node, offset: offset, count: count, { FUSEReply.send(request, $0) }) { return }
         let id = filesystem.newRead()
         // The read's number and not an object: an interrupt may come when the read is over and forgotten.
@@ -111,7 +138,7 @@ extension FUSESession {
     /// With a size of 0 the length is asked for; a smaller buffer than needed is ERANGE (getxattr(2)).
     func extendedAttribute(_ request: fuse_req_t, _ node: NodeID, _ name: String?, _ size: Int) {
         do throws(FilesystemError) {
-            let all = try filesystem.extendedAttributes(node)
+            let all = try extendedAttributes(node)
             guard let value = all.first(where: { $0.name == name })?.value else { throw .noAttribute }
             answer(request, Array(value.utf8), size)
         } catch {
@@ -121,10 +148,18 @@ extension FUSESession {
 
     func listExtendedAttributes(_ request: fuse_req_t, _ node: NodeID, _ size: Int) {
         do throws(FilesystemError) {
-            answer(request, try filesystem.extendedAttributes(node).flatMap { Array($0.name.utf8) + [0] }, size)
+            answer(request, try extendedAttributes(node).flatMap { Array($0.name.utf8) + [0] }, size)
         } catch {
             fuse_reply_err(request, Errno(error).code)
         }
+    }
+
+    /// Those of the filesystem, and for an open file whether the kernel reads it by itself.
+    private func extendedAttributes(_ node: NodeID) throws(FilesystemError) -> [(name: String, value: String)] {
+        let all = try filesystem.extendedAttributes(node)
+        guard let mode = passthrough?.mode(of: node) else { return all }
+        let value = if case .kernel = mode { "yes" } else { "no" }
+        return (all + [(name: "user.penstock.passthrough", value: value)]).sorted { $0.name < $1.name }
     }
 
     private func answer(_ request: fuse_req_t, _ bytes: [UInt8], _ size: Int) {

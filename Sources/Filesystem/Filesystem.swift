@@ -194,6 +194,14 @@ package final class Filesystem: Sendable {
         }
     }
 
+    /// A file with exactly the bytes of an inode that is open, for whoever can do the reading; nil when there is none now.
+    package func backing(of node: NodeID) -> BackingFile? {
+        guard let content = state.withLock({ $0.open[node]?.reader })?.content, let file = content.backing(),
+            file.size == content.size
+        else { return nil }
+        return file
+    }
+
     /// A number for a read, never used again, to cancel it by.
     package func newRead() -> UInt64 { cache.newReadID().value }
 

@@ -72,6 +72,15 @@ struct MountCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Threads that take the kernel's requests, 1 to 16.", valueName: "n"))
     var threads = 4
 
+    @Option(
+        help: ArgumentHelp(
+            "Whether the kernel may read proven files of the disk cache by itself, where it can: auto or off.",
+            valueName: "use"
+        ),
+        transform: PenstockSettings.passthrough.parse
+    )
+    var passthrough = Settings.current[PenstockSettings.passthrough]
+
     @Flag(help: "Return when the mount is ready, and serve it from another process.")
     var background = false
 
@@ -142,7 +151,8 @@ struct MountCommand: AsyncParsableCommand {
                 user: uid,
                 group: gid,
                 kernelReadAhead: kernelReadAhead.bytes == 0 ? nil : kernelReadAhead.bytes >> 10,
-                threads: threads
+                threads: threads,
+                usesPassthrough: passthrough == .auto
             )
         )
     }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "clinux_crc32c.h"
+#include "clinux_fuse.h"
 
 // Copies memory that does not overlap, in a loop whose speed does not depend on how the addresses lie; see copy.c.
 void clinux_copy(void *restrict target, const void *restrict source, size_t count);

@@ -1,0 +1,25 @@
+// What the kernel's FUSE protocol 7.40 has and the header of libfuse 3.14 lacks: passthrough. Source: include/uapi/linux/fuse.h.
+#pragma once
+#include <stdint.h>
+
+// Opcode of the first request, fuse_in_header.opcode.
+static const uint32_t clinux_fuse_init = 26;
+
+// fuse_init_in.flags and fuse_init_out.flags: the other 32 flags are in flags2.
+static const uint32_t clinux_fuse_init_ext = UINT32_C(1) << 30;
+static const uint32_t clinux_fuse_writeback_cache = UINT32_C(1) << 16;
+// FUSE_PASSTHROUGH, bit 37, in flags2.
+static const uint32_t clinux_fuse_passthrough_high = UINT32_C(1) << 5;
+
+// fuse_open_out.open_flags.
+static const uint32_t clinux_fopen_noflush = UINT32_C(1) << 5;
+static const uint32_t clinux_fopen_passthrough = UINT32_C(1) << 7;
+
+// ioctl(2) on the open /dev/fuse, Linux 6.9. The first lets the kernel keep a file under a number, which it returns; the
+// second ends that. -1 with errno: EPERM without CAP_SYS_ADMIN or when INIT did not agree on passthrough, ENOTTY or
+// EOPNOTSUPP where the kernel has none, ELOOP for a file of a stacked filesystem, EINVAL for one that is not regular.
+int clinux_fuse_backing_open(int device, int file);
+int clinux_fuse_backing_close(int device, int backing);
+
+// 0 when an open file cannot be opened once more with O_DIRECT because its filesystem has none; O_DIRECT is a GNU extension.
+int clinux_can_read_directly(int file);

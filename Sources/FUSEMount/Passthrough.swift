@@ -1,0 +1,141 @@
+import BlockCache
+import CLinux
+import Filesystem
+import Glibc
+import LinuxPlatform
+import Telemetry
+
+/// Where open files are given to the kernel, for it to read them by itself.
+protocol BackingRegistry: Sendable {
+    /// The kernel takes a reference of its own to the open file.
+    func register(_ descriptor: Int32) throws(Errno) -> BackingID
+    /// The kernel drops it as soon as no handle uses it.
+    func unregister(_ backing: BackingID)
+    /// Whether applications could open the file with O_DIRECT, too.
+    func canReadDirectly(_ descriptor: Int32) -> Bool
+}
+
+/// The kernel behind a mount.
+struct KernelBackings: BackingRegistry {
+    /// Of /dev/fuse; borrowed.
+    let device: Int32
+
+    func register(_ descriptor: Int32) throws(Errno) -> BackingID {
+        BackingID(number: try retryingOnInterrupt { clinux_fuse_backing_open(device, descriptor) })
+    }
+
+    func unregister(_ backing: BackingID) { _ = clinux_fuse_backing_close(device, backing.number) }
+
+    func canReadDirectly(_ descriptor: Int32) -> Bool { clinux_can_read_directly(descriptor) != 0 }
+}
+
+/// Lets the kernel read the cache's files by itself where it may, and knows which inodes are open so.
+///
+/// Needs CAP_SYS_ADMIN, Linux 6.9 and a cache directory on a filesystem that is not stacked on another. What the kernel
+/// says in INIT is not to be relied upon: the first file that it is given shows whether it works. Where it does not, one
+/// line of the log says so, and this process answers all reads.
+final class Passthrough: Sendable {
+    private typealias Waiter = @Sendable (InodeMode) -> Void
+
+    private let registry: any BackingRegistry
+    private let metrics: MountMetrics
+    private let log: Log
+    private let modes = Lock(InodeModes<Waiter>())
+
+    init(_ registry: any BackingRegistry, metrics: MountMetrics, log: Log) {
+        self.registry = registry
+        self.metrics = metrics
+        self.log = log
+    }
+
+    /// How an OPEN is to be answered, and counts it. For each there must be one `release`.
+    ///
+    /// - Parameters:
+    ///   - backing: the file with the inode's bytes; asked for only when this open decides.
+    ///   - completion: called exactly once, with no lock held; before this returns unless another thread is deciding.
+    func open(
+        _ node: NodeID,
+        backing: () -> BackingFile?,
+        completion: @escaping @Sendable (InodeMode) -> Void
+    ) {
+        switch modes.withLock({ $0.open(node, completion) }) {
+        case .wait: return
+        case .answer(let mode): answer([completion], mode)
+        case .decide:
+            let mode = backing().flatMap(register).map { InodeMode.kernel($0) } ?? .daemon
+            if case .kernel = mode { metrics.passthroughFiles.add(1) }
+            let waiting = modes.withLock { $0.decided(node, mode) }
+            answer([completion] + waiting, mode)
+        }
+    }
+
+    private func answer(_ completions: [Waiter], _ mode: InodeMode) {
+        if case .kernel = mode { metrics.passthroughOpens.add(completions.count) }
+        for completion in completions { completion(mode) }
+    }
+
+    /// One handle has gone.
+    func release(_ node: NodeID) {
+        guard let backing = modes.withLock({ $0.release(node) }) else { return }
+        registry.unregister(backing)
+        metrics.passthroughFiles.add(-1)
+    }
+
+    /// The kernel has let go of the mount: it keeps what it was given for as long as /dev/fuse is open.
+    func end() {
+        let left = modes.withLock { $0.end() }
+        left.forEach(registry.unregister)
+        metrics.passthroughFiles.add(-left.count)
+    }
+
+    /// Who reads the open handles of an inode; nil when it has none.
+    func mode(of node: NodeID) -> InodeMode? { modes.withLock { $0.mode(of: node) } }
+
+    /// Every inode that is opened from now on is read by this process.
+    ///
+    /// - Parameter reason: for people.
+    func refuse(_ reason: String) {
+        guard modes.withLock({ $0.refuse() }) else { return }
+        log.info(
+            "no passthrough: reads of files in the disk cache go through this process, too",
+            ["reason": LogValue(reason)]
+        )
+    }
+
+    /// Gives the file to the kernel; nil when that is not possible, or would not show the object's bytes.
+    private func register(_ file: BackingFile) -> BackingID? {
+        var status = stat()
+        guard fstat(file.descriptor, &status) == 0, Int(status.st_size) == file.size else {
+            // The kernel would show what lies behind the object's end, or fail before it.
+            log.warn(
+                "a cache file was cut or has grown: it is not read",
+                ["bytes": .integer(Int(status.st_size)), "expected": .integer(file.size)]
+            )
+            return nil
+        }
+        guard registry.canReadDirectly(file.descriptor) else {
+            refuse("the cache's filesystem has no O_DIRECT: files could not be opened with it")
+            return nil
+        }
+        do throws(Errno) {
+            return try registry.register(file.descriptor)
+        } catch {
+            if let reason = Self.reasonAgainstMount(error) {
+                refuse(reason)
+            } else {
+                log.debug("the kernel did not take a cache file", ["error": LogValue(error)])
+            }
+            return nil
+        }
+    }
+
+    /// What an error says of the mount as a whole; nil for one that another file or moment may not have.
+    private static func reasonAgainstMount(_ error: Errno) -> String? {
+        switch error.code {
+        case EPERM: "it needs CAP_SYS_ADMIN"
+        case ENOTTY, EINVAL, ENOSYS, EOPNOTSUPP: "the kernel has none; it needs Linux 6.9"
+        case ELOOP: "the cache's directory lies on a stacked filesystem (overlayfs); it needs a volume of its own"
+        default: nil
+        }
+    }
+}

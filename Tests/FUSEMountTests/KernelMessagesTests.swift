@@ -1,0 +1,141 @@
+import TestSupport
+import Testing
+
+@testable import FUSEMount
+
+/// Messages made by hand from include/uapi/linux/fuse.h.
+private struct Message {
+    var bytes: [UInt8]
+
+    init(size: Int) { bytes = Array(repeating: 0, count: size) }
+
+    mutating func put<Value: FixedWidthInteger>(_ value: Value, at offset: Int) {
+        bytes.withUnsafeMutableBytes { $0.storeBytes(of: value, toByteOffset: offset, as: Value.self) }
+    }
+
+    func word(at offset: Int) -> UInt32 {
+        bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt32.self) }
+    }
+
+    /// Linux 6.18's first request: header of 40 bytes, fuse_init_in of 64.
+    static func request(opcode: UInt32 = 26, flags: UInt32 = 1 << 30, flags2: UInt32 = 1 << 5, size: Int = 104) -> Self
+    {
+        var message = Self(size: 104)
+        message.put(UInt32(size), at: 0)
+        message.put(opcode, at: 4)
+        message.put(UInt64(2), at: 8)
+        message.put(UInt32(7), at: 40)
+        message.put(UInt32(45), at: 44)
+        message.put(flags, at: 52)
+        message.put(flags2, at: 56)
+        message.bytes.removeLast(104 - size)
+        return message
+    }
+
+    /// libfuse's reply: header of 16 bytes, fuse_init_out of 64.
+    static func reply(unique: UInt64 = 2, error: Int32 = 0, flags: UInt32 = 1, flags2: UInt32 = 0) -> Self {
+        var message = Self(size: 80)
+        message.put(UInt32(80), at: 0)
+        message.put(error, at: 4)
+        message.put(unique, at: 8)
+        message.put(UInt32(7), at: 16)
+        message.put(UInt32(38), at: 20)
+        message.put(flags, at: 28)
+        message.put(flags2, at: 48)
+        return message
+    }
+
+    /// The reply that leaves, and whether it was changed.
+    func agreed(unique: UInt64 = 2) -> (Self, Bool) {
+        var copy = self
+        let isAgreed = copy.bytes.withUnsafeMutableBytes { InitReply.agreeToPassthrough($0, unique: unique) }
+        return (copy, isAgreed)
+    }
+}
+
+@Suite struct InitRequestTests {
+    private func read(_ message: Message) -> InitRequest? { message.bytes.withUnsafeBytes { InitRequest($0) } }
+
+    @Test func theOfferIsSeen() {
+        #expect(read(.request())?.unique == 2)
+        #expect(read(.request())?.offersPassthrough == true)
+        #expect(read(.request(flags2: ~(1 << 5)))?.offersPassthrough == false)
+    }
+
+    @Test func theSecondWordOfFlagsCountsOnlyWhenTheFirstSaysSo() {
+        #expect(read(.request(flags: ~(1 << 30)))?.offersPassthrough == false)
+    }
+
+    /// Before Linux 5.17 the request ends with the first word of flags.
+    @Test func aShortRequestOffersNothing() {
+        #expect(read(.request(size: 56))?.unique == 2)
+        #expect(read(.request(size: 56))?.offersPassthrough == false)
+    }
+
+    @Test func otherRequestsAndRubbishAreNone() {
+        #expect(read(.request(opcode: 1)) == nil)
+        for size in 0..<56 { #expect(read(.request(size: size)) == nil) }
+    }
+}
+
+@Suite struct InitReplyTests {
+    @Test func itAgreesAndChangesNothingElse() {
+        let before = Message.reply(flags: 1 << 5 | 1, flags2: 1 << 3)
+        let (after, isAgreed) = before.agreed()
+        #expect(isAgreed)
+        #expect(after.word(at: 28) == 1 << 30 | 1 << 5 | 1)
+        #expect(after.word(at: 48) == 1 << 5 | 1 << 3)
+        #expect(after.word(at: 52) == 1)
+        let changed = Set(28..<32).union(48..<56)
+        for index in before.bytes.indices where !changed.contains(index) {
+            #expect(after.bytes[index] == before.bytes[index])
+        }
+    }
+
+    @Test func anAgreedReplyStaysAsItIs() {
+        let once = Message.reply().agreed().0
+        #expect(once.agreed().0.bytes == once.bytes)
+    }
+
+    /// The kernel does no passthrough with a write-back cache, whatever the flags say.
+    @Test func aWriteBackCacheExcludesIt() {
+        let reply = Message.reply(flags: 1 << 16)
+        #expect(reply.agreed() == (reply, false))
+    }
+
+    @Test func repliesToOthersErrorsAndOtherMajorVersionsAreLeftAlone() {
+        var older = Message.reply()
+        older.put(UInt32(6), at: 16)
+        for reply in [Message.reply(unique: 4), .reply(error: -5), older] { #expect(reply.agreed() == (reply, false)) }
+    }
+
+    /// Of whatever length, and with whatever in it: nothing outside is touched, nothing else is changed.
+    @Test func rubbishIsLeftAlone() {
+        var random = SeededRandom(seed: 26)
+        for size in 0...160 where size != InitReply.size {
+            var message = Message(size: size)
+            message.bytes = random.bytes(size)
+            if size >= 20 {
+                message.put(UInt32(size), at: 0)
+                message.put(Int32(0), at: 4)
+                message.put(UInt64(2), at: 8)
+                message.put(UInt32(7), at: 16)
+            }
+            #expect(message.agreed() == (message, false))
+        }
+    }
+}
+
+@Suite struct OpenReplyTests {
+    /// fh 0; FOPEN_PASSTHROUGH and FOPEN_NOFLUSH, and not FOPEN_KEEP_CACHE; the number.
+    @Test func itNamesTheFileAndNoCache() {
+        var bytes = [UInt8](repeating: 0xAA, count: OpenReply.size)
+        bytes.withUnsafeMutableBytes { OpenReply.passthrough(BackingID(number: 0x0102_0304), into: $0) }
+        let words = bytes.withUnsafeBytes { Array($0.bindMemory(to: UInt32.self)) }
+        #expect(words == [0, 0, 0xA0, 0x0102_0304])
+    }
+}
+
+private func == (left: (Message, Bool), right: (Message, Bool)) -> Bool {
+    left.0.bytes == right.0.bytes && left.1 == right.1
+}

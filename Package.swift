@@ -102,7 +102,8 @@ let package = Package(
             name: "penstock",
             dependencies: [
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                "Configuration", "MountService", "FUSEMount", "Snapshots", "Publication", "Manifests", "TransferEngine",
+                "Configuration", "MountService", "FUSEMount", "BlockCache", "Snapshots", "Publication", "Manifests",
+                "TransferEngine",
                 "HuggingFaceHub", "GoogleCloudStorage", "GoogleCredentials", "LocalStorage", "HTTPEngine",
                 "ObjectStorage", "Checksums", "Telemetry", "LinuxPlatform",
             ],

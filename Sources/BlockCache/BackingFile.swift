@@ -17,6 +17,12 @@ package final class BackingFile: Sendable {
 
     /// Borrow it; never close it.
     package var descriptor: Int32 { file.rawValue }
+
+    /// What it takes of the disk though its name is gone.
+    var deletedBytes: Int {
+        guard let status = try? file.status(), status.links == 0 else { return 0 }
+        return status.allocated
+    }
 }
 
 /// Where the proven file of a content is found.

@@ -30,6 +30,7 @@ package final class BlockCache: Sendable {
     private let arena: SlotArena
     private let time: any TimeSource
     private let fetchTimeout: Duration
+    private let metrics: CacheMetrics
     private let log: Log
     private let counters = Lock(Counts())
     private let lastRead = Atomic<UInt64>(0)
@@ -44,6 +45,7 @@ package final class BlockCache: Sendable {
         budget: Int,
         maximumFetch: Int = 8 << 20,
         fetchTimeout: Duration = .seconds(120),
+        metrics: CacheMetrics = CacheMetrics(MetricRegistry()),
         time: any TimeSource = SystemTime(),
         log: Log = .disabled
     ) {
@@ -52,6 +54,7 @@ package final class BlockCache: Sendable {
         let run = min(max(1, maximumFetch / BlockGeometry.blockSize), max(1, capacity / 4))
         state = Lock(State(table: BlockTable(capacity: capacity, maximumRun: run)))
         arena = SlotArena(slots: capacity)
+        self.metrics = metrics
         self.time = time
         self.fetchTimeout = fetchTimeout
         self.log = log
@@ -75,6 +78,7 @@ package final class BlockCache: Sendable {
             return false
         }
         reader(memory(segments))
+        metrics.memoryHit(bytes: range.count)
         perform(state.withLock { $0.table.release(id) })
         return true
     }
@@ -85,6 +89,7 @@ package final class BlockCache: Sendable {
     package func read(_ id: ReadID, _ content: CachedContent, _ range: ByteRange, _ reader: @escaping Reader) {
         if range.count == 0 { return reader(.success([])) }
         if content.whole.isWrong { return reader(.failure(.corrupt)) }
+        metrics.memoryMiss()
         perform(
             state.withLock { state in
                 state.readers[id] = reader
@@ -126,7 +131,18 @@ package final class BlockCache: Sendable {
                 perform(state.withLock { $0.table.release(id) })
             case .fail(let id, let failure):
                 state.withLock { $0.readers.removeValue(forKey: id) }?(.failure(failure))
+            case .store(let store): keep(store)
             }
+        }
+    }
+
+    /// Has blocks written to the disk; their memory stays meanwhile.
+    private func keep(_ store: BlockTable.Store) {
+        let start = store.blocks.lowerBound * BlockGeometry.blockSize
+        let count = min(store.blocks.upperBound * BlockGeometry.blockSize, store.content.size) - start
+        let bytes = arena.bytes(slot: store.slots.lowerBound, offset: 0, count: count)
+        store.content.disk?.store(store.blocks, UnsafeRawBufferPointer(bytes)) { [self] in
+            perform(state.withLock { $0.table.stored(store) })
         }
     }
 
@@ -181,6 +197,7 @@ package final class BlockCache: Sendable {
             end(fetch, ReadFailure(error))
         case .success:
             counters.withLock { $0.fetchedBytes += fetch.range.count - start }
+            if fetch.content.disk == nil { metrics.networkRead(bytes: fetch.range.count - start) }
             guard let offset = verification.finish() else { return end(fetch, nil) }
             mismatch(fetch, at: offset, provenThrough: start + verification.proven, attempt: attempt)
         }
@@ -208,7 +225,19 @@ package final class BlockCache: Sendable {
     }
 
     private func end(_ fetch: BlockTable.Fetch, _ failure: ReadFailure?) {
-        perform(state.withLock { $0.table.finished(fetch.id, failure: failure) })
+        let actions = state.withLock { $0.table.finished(fetch.id, failure: failure) }
+        if let disk = fetch.content.disk { abandon(fetch, actions, disk) }
+        perform(actions)
+    }
+
+    /// Nobody need wait for the blocks of a fetch that are not handed to the disk.
+    private func abandon(_ fetch: BlockTable.Fetch, _ actions: [BlockTable.Action], _ disk: DiskContent) {
+        var from = BlockGeometry.blocks(of: fetch.range).lowerBound
+        for case .store(let store) in actions {
+            disk.abandon(from..<store.blocks.lowerBound)
+            from = store.blocks.upperBound
+        }
+        disk.abandon(from..<BlockGeometry.blocks(of: fetch.range).upperBound)
     }
 }
 

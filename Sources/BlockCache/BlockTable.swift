@@ -44,6 +44,15 @@ package struct BlockTable {
         /// Everything is there, and stays until `release`.
         case answer(ReadID, [Segment])
         case fail(ReadID, ReadFailure)
+        /// Whole blocks are there that a disk may keep; they stay until `stored`.
+        case store(Store)
+    }
+
+    /// Neighbouring blocks in neighbouring slots, all of their bytes verified.
+    package struct Store: Sendable {
+        package let content: CachedContent
+        package let blocks: Range<Int>
+        package let slots: Range<Int>
     }
 
     struct Key: Hashable {
@@ -98,6 +107,8 @@ package struct BlockTable {
     var fetches: [Fetch.ID: Fetch] = [:]
     var lastFetch: UInt64 = 0
     var readAheadFetches = 0
+    /// Slots that wait for a disk to write them.
+    var storing = 0
 
     /// - Parameters:
     ///   - capacity: slots of a block each; at least 4, so that one read of two blocks always finds room.
@@ -117,7 +128,9 @@ package struct BlockTable {
     package var available: Int { free.count + recency.count }
     /// Reads that wait for memory.
     package var waitingForMemory: Int { line.reduce(0) { $0 + (reads[$1] == nil ? 0 : 1) } }
-    package var isIdle: Bool { reads.isEmpty && fetches.isEmpty }
+    package var isIdle: Bool { reads.isEmpty && fetches.isEmpty && storing == 0 }
+    /// Slots that may wait for a disk: one that is slow loses writes and keeps no memory from readers.
+    var maximumStoring: Int { capacity / 4 }
 
     // MARK: Reading
 

@@ -34,8 +34,41 @@ extension BlockTable {
             )
             fail(fetch, rest, failure, &actions)
         }
+        if fetch.content.keepsBlocks { store(fetch, &actions) }
         for slot in fetch.slots { unpin(slot) }
         return actions + serveLine()
+    }
+
+    /// Keeps the slots of blocks that are whole now for the disk, as far as it is not behind.
+    private mutating func store(_ fetch: Fetch, _ actions: inout [Action]) {
+        var slot = fetch.slots.lowerBound
+        while slot < fetch.slots.upperBound {
+            let start = slot
+            while slot < fetch.slots.upperBound, storing < maximumStoring, isWhole(slot, of: fetch) {
+                pin(slot)
+                storing += 1
+                slot += 1
+            }
+            if slot > start {
+                let first = fetch.firstBlock + start - fetch.slots.lowerBound
+                let blocks = first..<first + slot - start
+                actions.append(.store(Store(content: fetch.content, blocks: blocks, slots: start..<slot)))
+            } else {
+                slot += 1
+            }
+        }
+    }
+
+    private func isWhole(_ slot: Int, of fetch: Fetch) -> Bool {
+        guard let key = slots[slot].key else { return false }
+        return slots[slot].present == BlockGeometry.granules(of: key.block, size: fetch.content.size)
+    }
+
+    /// The disk has what it wanted of these slots.
+    package mutating func stored(_ store: Store) -> [Action] {
+        storing -= store.slots.count
+        for slot in store.slots { unpin(slot) }
+        return serveLine()
     }
 
     /// Drops every block of a content that turned out to be wrong. Those in use go when they are released.

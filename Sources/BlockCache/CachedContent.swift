@@ -15,14 +15,48 @@ package final class CachedContent: Sendable {
     package let checks: ContentChecks
     let whole: WholeCheck
     private let backingSource: (any BackingSource)?
+    /// Where its blocks are kept on a disk.
+    let disk: DiskContent?
+    /// Whether whole blocks are handed to a disk before their memory is used again.
+    let keepsBlocks: Bool
 
     /// - Parameter backing: who knows of a file with the same bytes; nil where no disk is used.
-    package init(source: any RangedSource, checks: ContentChecks, backing: (any BackingSource)? = nil) {
+    package convenience init(source: any RangedSource, checks: ContentChecks, backing: (any BackingSource)? = nil) {
+        self.init(source: source, checks: checks, backing: backing, keepsBlocks: false)
+    }
+
+    /// For tests of decisions alone, too.
+    init(source: any RangedSource, checks: ContentChecks, backing: (any BackingSource)? = nil, keepsBlocks: Bool) {
         id = ID(value: Self.lastID.add(1, ordering: .relaxed).newValue)
         self.source = source
         self.checks = checks
         whole = WholeCheck(size: source.size, expected: checks.whole)
         backingSource = backing
+        disk = nil
+        self.keepsBlocks = keepsBlocks
+    }
+
+    /// A content whose blocks are also kept on a disk, if they can be proven there; otherwise as without one.
+    ///
+    /// - Parameter identity: which bytes these are.
+    package init(source: any RangedSource, checks: ContentChecks, disk: DiskCache, identity: DiskIdentity) {
+        id = ID(value: Self.lastID.add(1, ordering: .relaxed).newValue)
+        self.checks = checks
+        whole = WholeCheck(size: source.size, expected: checks.whole)
+        guard source.size > 0, identity.size == source.size, checks.provesBlocks(size: source.size) else {
+            self.source = source
+            self.disk = nil
+            keepsBlocks = false
+            backingSource = nil
+            return
+        }
+        let content = disk.content(identity, label: source.label, checks: checks)
+        self.source = DiskSource(source, content, disk)
+        self.disk = content
+        keepsBlocks = true
+        backingSource = content
+        // What an earlier process left is found, and proven, before the first read asks.
+        content.whenOpen {}
     }
 
     /// A file with all of the bytes, for the kernel to read; nil: not complete, not proven yet, or no disk cache.

@@ -1,6 +1,7 @@
 package import Checksums
 import LinuxPlatform
 package import Manifests
+import ObjectStorage
 
 /// What the bytes of a content are compared with on their way in.
 package struct ContentChecks: Sendable {
@@ -16,6 +17,20 @@ package struct ContentChecks: Sendable {
     package static func whole(_ crc: CRC32C?) -> Self { Self(table: nil, whole: crc) }
 
     package var hasTable: Bool { table != nil }
+
+    /// Whether every block can be proven by itself, or the whole content as one.
+    func provesBlocks(size: Int) -> Bool { hasTable || whole != nil && size <= BlockGeometry.blockSize }
+
+    /// Whether these are the bytes of the range: whole granules of a content with a table, or all of one without.
+    func prove(_ range: ByteRange, _ bytes: UnsafeRawBufferPointer, size: Int) -> Bool {
+        guard hasTable else { return range.count == size && bytes.count == size && CRC32C.of(bytes) == whole }
+        guard range.offset % BlockGeometry.granuleSize == 0, bytes.count == range.count else { return false }
+        return stride(from: 0, to: range.count, by: BlockGeometry.granuleSize).allSatisfy { start in
+            let end = min(start + BlockGeometry.granuleSize, range.count)
+            let granule = (range.offset + start) / BlockGeometry.granuleSize
+            return verify(granule: granule, UnsafeRawBufferPointer(rebasing: bytes[start..<end]))
+        }
+    }
 
     func verify(granule: Int, _ bytes: UnsafeRawBufferPointer) -> Bool {
         table?.verify(granule: granule, bytes) ?? true

@@ -36,13 +36,17 @@ long clinux_copy_file_range(int from, long from_offset, int to, long to_offset, 
     return copy_file_range(from, &source, to, &target, count, 0);
 }
 
-static int set_lock(int fd, short type) {
-    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0, .l_pid = 0};
+static int set_lock(int fd, short type, long start, long count) {
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = count, .l_pid = 0};
     return fcntl(fd, F_OFD_SETLK, &lock);
 }
 
-int clinux_try_lock(int fd, int is_exclusive) { return set_lock(fd, is_exclusive ? F_WRLCK : F_RDLCK); }
+int clinux_try_lock(int fd, int is_exclusive) { return set_lock(fd, is_exclusive ? F_WRLCK : F_RDLCK, 0, 0); }
 
-int clinux_unlock(int fd) { return set_lock(fd, F_UNLCK); }
+int clinux_unlock(int fd) { return set_lock(fd, F_UNLCK, 0, 0); }
+
+int clinux_lock_range(int fd, int is_exclusive, long start, long count) {
+    return set_lock(fd, is_exclusive < 0 ? F_UNLCK : is_exclusive ? F_WRLCK : F_RDLCK, start, count);
+}
 
 long clinux_random(void *buffer, size_t count) { return getrandom(buffer, count, 0); }

@@ -15,6 +15,24 @@ package enum PenstockSettings {
         default: ByteSize(bytes: 512 << 20),
         help: "Memory for buffers; the process stays below this and 48 MiB more."
     )
+    package static let cacheDirectory = Setting(
+        "cache-dir",
+        .text,
+        default: nil,
+        help: "Where mounts keep verified blocks on a disk, across restarts; without it they do not."
+    )
+    package static let cacheSize = Setting(
+        "cache-size",
+        .size((64 << 20)...(1 << 50)),
+        default: ByteSize(bytes: 32 << 30),
+        help: "What the cache on the disk may take."
+    )
+    package static let cacheFree = Setting(
+        "cache-free",
+        .optionalSize(),
+        default: nil,
+        help: "What the cache leaves free of its disk; without it 5 % of the disk, at most 1G."
+    )
     package static let maximumWorkers = Setting(
         "max-workers",
         .number(1...1024),
@@ -71,8 +89,8 @@ package enum PenstockSettings {
     )
 
     package static let registry = SettingRegistry([
-        AnySetting(memory), AnySetting(maximumWorkers), AnySetting(keepReplaced), AnySetting(passthrough),
-        AnySetting(anonymous),
+        AnySetting(memory), AnySetting(cacheDirectory), AnySetting(cacheSize), AnySetting(cacheFree),
+        AnySetting(maximumWorkers), AnySetting(keepReplaced), AnySetting(passthrough), AnySetting(anonymous),
         AnySetting(accessTokenFile), AnySetting(billingProject), AnySetting(endpoint), AnySetting(logLevel),
         AnySetting(logFormat),
     ])

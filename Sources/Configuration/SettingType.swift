@@ -54,6 +54,20 @@ extension SettingType<ByteSize> {
     }
 }
 
+extension SettingType<ByteSize?> {
+    /// A size, or nil where none is given.
+    ///
+    /// - Parameter range: in bytes, both ends allowed.
+    package static func optionalSize(_ range: ClosedRange<Int> = 0...(1 << 62)) -> Self {
+        let size = SettingType<ByteSize>.size(range)
+        return Self(
+            name: size.name,
+            parse: { text throws(SettingComplaint) in try size.parse(text) },
+            show: { $0?.description ?? "" }
+        )
+    }
+}
+
 extension SettingType<TimeSpan> {
     package static func time(_ range: ClosedRange<TimeSpan> = .zero ... .tenYears) -> Self {
         single(

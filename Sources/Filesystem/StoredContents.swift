@@ -13,17 +13,22 @@ package final class StoredContents: ContentOpener {
     private let store: any ObjectStore
     private let paths: PenstockPaths
     private let rebuilder: TableRebuilder
+    private let disk: DiskCache?
     private let log: Log
 
-    /// - Parameter fetchTimeout: after this a request for bytes that an open needs has failed.
+    /// - Parameters:
+    ///   - fetchTimeout: after this a request for bytes that an open needs has failed.
+    ///   - disk: where blocks are kept beyond the life of the process; nil: nowhere.
     package init(
         store: any ObjectStore,
         prefix: ObjectPrefix,
         fetchTimeout: Duration = .seconds(120),
+        disk: DiskCache? = nil,
         time: any TimeSource = SystemTime(),
         log: Log
     ) {
         self.store = store
+        self.disk = disk
         paths = PenstockPaths(prefix)
         rebuilder = TableRebuilder(pieceTimeout: fetchTimeout, time: time)
         self.log = log
@@ -38,16 +43,32 @@ package final class StoredContents: ContentOpener {
             let digest = facts.sha256.flatMap(SHA256Digest.init)
         else {
             let checks = ContentChecks.whole(facts.crc32c)
-            return completion(.success(CachedContent(source: source, checks: checks)))
+            return completion(.success(content(source, checks, facts)))
         }
         Task {
             do throws(ReadFailure) {
                 let table = try await table(source, digest, crc, facts)
-                completion(.success(CachedContent(source: source, checks: .table(table))))
+                completion(.success(content(source, .table(table), facts)))
             } catch {
                 completion(.failure(FilesystemError(error)))
             }
         }
+    }
+
+    private func content(
+        _ source: any RangedSource,
+        _ checks: ContentChecks,
+        _ facts: FileFacts
+    ) -> CachedContent {
+        guard let disk, let crc = facts.crc32c else { return CachedContent(source: source, checks: checks) }
+        let identity = DiskIdentity(
+            store: store.label,
+            object: facts.object,
+            generation: facts.generation,
+            size: facts.size,
+            crc32c: crc
+        )
+        return CachedContent(source: source, checks: checks, disk: disk, identity: identity)
     }
 
     private func table(

@@ -16,6 +16,8 @@ package struct FileStatus: Hashable, Sendable {
     package let links: Int
     /// In bytes.
     package let size: Int
+    /// What it takes of the disk, in bytes: less than `size` where it has holes.
+    package let allocated: Int
     /// The permission bits.
     package let mode: UInt32
     package let owner: UInt32
@@ -33,6 +35,7 @@ package struct FileStatus: Hashable, Sendable {
         inode = UInt64(status.st_ino)
         links = Int(status.st_nlink)
         size = Int(status.st_size)
+        allocated = Int(status.st_blocks) * 512
         mode = UInt32(status.st_mode & 0o7777)
         owner = status.st_uid
         modified = UnixTime(

@@ -1,8 +1,8 @@
-import BlockCache
+package import BlockCache
 package import FUSEMount
 import Filesystem
 import Glibc
-import LinuxPlatform
+package import LinuxPlatform
 package import Manifests
 package import ObjectStorage
 package import Telemetry
@@ -21,6 +21,8 @@ package struct MountOptions: Sendable {
     /// After this a request to the store has failed.
     package var fetchTimeout: Duration
     package var kernel: FUSEMount.Options
+    /// Where blocks are kept on a disk; nil: nowhere.
+    package var disk: DiskCache.Options?
     /// Where the daemon listens, for `user.penstock.socket`.
     package var socket: String?
 
@@ -32,6 +34,7 @@ package struct MountOptions: Sendable {
         listingTimeToLive: Duration = .seconds(60),
         fetchTimeout: Duration = .seconds(120),
         kernel: FUSEMount.Options = FUSEMount.Options(),
+        disk: DiskCache.Options? = nil,
         socket: String? = nil
     ) {
         self.source = source
@@ -41,6 +44,7 @@ package struct MountOptions: Sendable {
         self.listingTimeToLive = listingTimeToLive
         self.fetchTimeout = fetchTimeout
         self.kernel = kernel
+        self.disk = disk
         self.socket = socket
     }
 }
@@ -50,12 +54,15 @@ package enum MountServiceError: Error, Sendable, CustomStringConvertible {
     case store(ObjectStoreError)
     case manifest(ManifestError)
     case mount(MountError)
+    /// The directory of the disk cache cannot be used.
+    case cache(String, Errno)
 
     package var description: String {
         switch self {
         case .store(let error): error.description
         case .manifest(let error): error.description
         case .mount(let error): error.description
+        case .cache(let path, let error): "the cache directory \(path) cannot be used: \(error)"
         }
     }
 }
@@ -82,6 +89,7 @@ package final class MountService: Sendable {
     package static func start(
         _ store: any ObjectStore,
         _ options: MountOptions,
+        metrics: MetricRegistry = MetricRegistry(),
         log: Log
     ) async throws(MountServiceError) -> MountService {
         // What is wrong with the place is known at once; the store may take its time.
@@ -94,9 +102,17 @@ package final class MountService: Sendable {
             throw .mount(error)
         }
         if wasStale { log.warn("took away the mount of a daemon that died", ["path": LogValue(mountPoint.path)]) }
+        let metrics = CacheMetrics(metrics)
+        let disk = try disk(options, metrics, log)
         let (source, snapshot) = try await directories(store, options, log)
         do {
-            return try MountService(store, options, mountPoint, source, snapshot, log)
+            let cache = BlockCache(
+                budget: options.memory,
+                fetchTimeout: options.fetchTimeout,
+                metrics: metrics,
+                log: log
+            )
+            return try MountService(store, options, mountPoint, source, snapshot, cache, disk, log)
         } catch {
             throw .mount(error)
         }
@@ -108,6 +124,8 @@ package final class MountService: Sendable {
         _ mountPoint: MountPoint,
         _ source: any DirectorySource,
         _ snapshot: SnapshotManifest?,
+        _ cache: BlockCache,
+        _ disk: DiskCache?,
         _ log: Log
     ) throws(MountError) {
         let filesystem: Filesystem
@@ -118,9 +136,10 @@ package final class MountService: Sendable {
                     store: store,
                     prefix: options.prefix,
                     fetchTimeout: options.fetchTimeout,
+                    disk: disk,
                     log: log
                 ),
-                cache: BlockCache(budget: options.memory, fetchTimeout: options.fetchTimeout, log: log),
+                cache: cache,
                 options: .init(source: options.source, socket: options.socket)
             )
         } catch {
@@ -133,6 +152,20 @@ package final class MountService: Sendable {
         mount = try FUSEMount(filesystem, at: mountPoint, options.kernel, log: log) { Self.finish(end) }
         let what = snapshot.map { "\($0.files.count) files of \($0.source.repository)@\($0.source.commit.prefix(12))" }
         readyLine = "ready: \(options.source) at \(mountPoint.path) (\(what ?? "by listing"), read-only)"
+    }
+
+    /// A directory that cannot be used is a fault of the settings; what happens to its disk later is none.
+    private static func disk(
+        _ options: MountOptions,
+        _ metrics: CacheMetrics,
+        _ log: Log
+    ) throws(MountServiceError) -> DiskCache? {
+        guard let disk = options.disk else { return nil }
+        do throws(Errno) {
+            return try DiskCache(disk, metrics: metrics, log: log)
+        } catch {
+            throw .cache(disk.directory, error)
+        }
     }
 
     private static func directories(

@@ -1,4 +1,5 @@
 import ArgumentParser
+import BlockCache
 import Configuration
 import FUSEMount
 import Glibc
@@ -35,6 +36,31 @@ struct MountCommand: AsyncParsableCommand {
         transform: PenstockSettings.memory.parse
     )
     var memory = Settings.current[PenstockSettings.memory]
+
+    @Option(
+        name: .customLong("cache-dir"),
+        help: ArgumentHelp(
+            "Keep verified blocks here, across restarts, and share them with other mounts.",
+            valueName: "path"
+        )
+    )
+    var givenCacheDirectory: String?
+
+    @Option(
+        help: ArgumentHelp("What the cache on the disk may take.", valueName: "size"),
+        transform: PenstockSettings.cacheSize.parse
+    )
+    var cacheSize = Settings.current[PenstockSettings.cacheSize]
+
+    @Option(
+        name: .customLong("cache-free"),
+        help: ArgumentHelp(
+            "What the cache leaves free of its disk; without it 5 % of the disk, at most 1G.",
+            valueName: "size"
+        ),
+        transform: Self.size
+    )
+    var givenCacheFree: ByteSize?
 
     @Option(help: ArgumentHelp("The user shown as owner of everything.", valueName: "number"))
     var uid = getuid()
@@ -118,6 +144,8 @@ struct MountCommand: AsyncParsableCommand {
     private func serve() async throws(CommandFailure) {
         // A background mount is no part of the session of the terminal it was started from.
         if readyDescriptor != nil { setsid() }
+        // Files of the disk cache are open as long as somebody reads them.
+        OpenFileLimit.raise()
         let ending = try MountEnding()
         let log = logging.log()
         let objects = try await Services(log: log).store(source, store)
@@ -153,8 +181,17 @@ struct MountCommand: AsyncParsableCommand {
                 kernelReadAhead: kernelReadAhead.bytes == 0 ? nil : kernelReadAhead.bytes >> 10,
                 threads: threads,
                 usesPassthrough: passthrough == .auto
-            )
+            ),
+            disk: disk
         )
+    }
+
+    private var disk: DiskCache.Options? {
+        guard let directory = givenCacheDirectory ?? Settings.current[PenstockSettings.cacheDirectory] else {
+            return nil
+        }
+        let free = givenCacheFree ?? Settings.current[PenstockSettings.cacheFree]
+        return DiskCache.Options(directory: directory, limit: cacheSize.bytes, floor: free?.bytes)
     }
 }
 
@@ -215,6 +252,7 @@ extension CommandFailure {
         case .store(let error): self.init(error, while: doing)
         case .manifest(let error): self.init(error.code == .newerFormat ? .usage : .integrity, "\(doing): \(error)")
         case .mount(let error): self.init(error)
+        case .cache: self.init(.usage, "\(doing): \(error)")
         }
     }
 

@@ -27,6 +27,8 @@ struct BlockTableModel {
     private var delivered: [BlockTable.Fetch.ID: Int] = [:]
     private var waiting: [BlockTable.ReadID: (content: CachedContent, range: ByteRange)] = [:]
     private var showing: [(id: BlockTable.ReadID, granules: [Granule: Bytes])] = []
+    private var storing: [(store: BlockTable.Store, granules: [Granule: Bytes])] = []
+    private(set) var stores = 0
     private var lastRead: UInt64 = 0
     private(set) var answers = 0
     private(set) var failures = 0
@@ -36,13 +38,16 @@ struct BlockTableModel {
         let capacity = Int.random(in: 4...24, using: &random)
         table = BlockTable(capacity: capacity, maximumRun: Int.random(in: 1...8, using: &random))
         var sizes = SeededRandom(seed: seed &+ 1)
-        contents = (0..<3).map { _ in .silent(size: Int.random(in: 1...(20 << 20), using: &sizes)) }
+        contents = (0..<3).map { index in
+            .silent(size: Int.random(in: 1...(20 << 20), using: &sizes), keepsBlocks: index > 0)
+        }
     }
 
     // MARK: Schedule
 
     mutating func step() throws {
-        switch Int.random(in: 0..<10, using: &random) {
+        switch Int.random(in: 0..<11, using: &random) {
+        case 10: try endStore()
         case 0..<3: try read()
         case 3: try readAhead()
         case 4: try cancel()
@@ -55,7 +60,8 @@ struct BlockTableModel {
 
     /// Lets everything under way end well; then nobody may be waiting.
     mutating func drain() throws {
-        while !fetches.isEmpty || !showing.isEmpty {
+        while !fetches.isEmpty || !showing.isEmpty || !storing.isEmpty {
+            if !storing.isEmpty { try endStore() }
             if !fetches.isEmpty { try finish(failing: false) }
             if !showing.isEmpty { try release() }
         }
@@ -129,6 +135,32 @@ struct BlockTableModel {
         try perform(table.release(shown.id))
     }
 
+    private mutating func endStore() throws {
+        guard let index = storing.indices.randomElement(using: &random) else { return }
+        let ended = storing.remove(at: index)
+        for (granule, bytes) in ended.granules {
+            #expect(memory[granule] == bytes, "bytes changed while the disk wrote them")
+        }
+        try perform(table.stored(ended.store))
+    }
+
+    private mutating func beginStore(_ store: BlockTable.Store) {
+        stores += 1
+        var granules: [Granule: Bytes] = [:]
+        for (block, slot) in zip(store.blocks, store.slots) {
+            let whole = BlockGeometry.granules(of: block, size: store.content.size)
+            for index in whole.runs.joined() {
+                let number = block * BlockGeometry.granulesPerBlock + index
+                let bytes = Bytes(content: store.content.id, granule: number)
+                let granule = Granule(slot: slot, index: index)
+                #expect(memory[granule] == bytes, "a block is stored that is not there")
+                granules[granule] = bytes
+            }
+        }
+        storing.append((store, granules))
+        #expect(storing.reduce(0) { $0 + $1.store.slots.count } <= table.maximumStoring)
+    }
+
     // MARK: What the table wants
 
     private mutating func perform(_ actions: [BlockTable.Action]) throws {
@@ -139,6 +171,7 @@ struct BlockTableModel {
             case .fail(let id, _):
                 #expect(waiting.removeValue(forKey: id) != nil, "failed twice, or after an answer")
                 failures += 1
+            case .store(let store): beginStore(store)
             }
         }
     }
@@ -149,6 +182,7 @@ struct BlockTableModel {
         for (granule, _) in places(fetch, 0..<fetch.range.count) {
             #expect(writers[granule] == nil, "two fetches write one granule")
             #expect(!showing.contains { $0.granules[granule] != nil }, "a fetch writes what is being shown")
+            #expect(!storing.contains { $0.granules[granule] != nil }, "a fetch writes what is being stored")
             writers[granule] = fetch.id
             memory[granule] = nil
         }

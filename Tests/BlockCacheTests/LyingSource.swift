@@ -6,11 +6,14 @@ final class LyingSource: RangedSource {
     private struct Faults {
         var flipped: (offset: Int, times: Int)?
         var failure: ObjectStoreError?
+        var requested = 0
     }
 
     private let bytes: [UInt8]
     private let faults = Lock(Faults())
     let label = "memory"
+    /// Bytes that were asked for.
+    var requested: Int { faults.withLock { $0.requested } }
 
     init(_ bytes: [UInt8]) { self.bytes = bytes }
     var size: Int { bytes.count }
@@ -23,6 +26,7 @@ final class LyingSource: RangedSource {
         _ read: RangeRead,
         completion: @escaping @Sendable (Result<Void, ObjectStoreError>) -> Void
     ) -> ReadCancellation {
+        faults.withLock { $0.requested += read.range.count }
         if let failure = faults.withLock({ $0.failure }) {
             completion(.failure(failure))
             return ReadCancellation {}

@@ -22,7 +22,7 @@ final class SilentSource: RangedSource {
 }
 
 extension CachedContent {
-    static func silent(size: Int) -> CachedContent {
-        CachedContent(source: SilentSource(size: size), checks: .whole(nil))
+    static func silent(size: Int, keepsBlocks: Bool = false) -> CachedContent {
+        CachedContent(source: SilentSource(size: size), checks: .whole(nil), keepsBlocks: keepsBlocks)
     }
 }

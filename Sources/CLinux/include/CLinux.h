@@ -41,6 +41,9 @@ long clinux_copy_file_range(int from, long from_offset, int to, long to_offset, 
 int clinux_try_lock(int fd, int is_exclusive);
 int clinux_unlock(int fd);
 
+// The same for some bytes of the file; is_exclusive -1 unlocks them. Bytes need not exist.
+int clinux_lock_range(int fd, int is_exclusive, long start, long count);
+
 // getrandom(2), from a header that Swift's Glibc module does not include: bytes written, or -1 with errno.
 long clinux_random(void *buffer, size_t count);
 

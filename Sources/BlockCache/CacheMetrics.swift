@@ -1,0 +1,88 @@
+package import Telemetry
+
+/// What the cache counts, by tier: memory, then disk, then the network.
+package struct CacheMetrics: Sendable {
+    private let memoryHits: Counter
+    private let memoryMisses: Counter
+    private let bytes: [String: Counter]
+    private let mismatches: Counter
+    private let evictions: Counter
+    private let stored: Counter
+    private let dropped: Counter
+    private let errors: Counter
+    private let used: Gauge
+
+    package init(_ registry: MetricRegistry) {
+        memoryHits = registry.counter("cache_hits_total", unit: "reads", help: "Reads answered from memory at once.")
+        memoryMisses = registry.counter(
+            "cache_misses_total",
+            unit: "reads",
+            help: "Reads that had to wait for the disk or the network."
+        )
+        let pairs = ["memory", "disk", "network"].map { tier in
+            let counter = registry.counter(
+                "cache_bytes_total",
+                unit: "bytes",
+                help: "Bytes that a tier of the cache delivered to the one above it, or to readers.",
+                labels: ["tier": tier]
+            )
+            return (tier, counter)
+        }
+        bytes = Dictionary(uniqueKeysWithValues: pairs)
+        mismatches = registry.counter(
+            "disk_cache_mismatches_total",
+            unit: "blocks",
+            help: "Blocks of the disk cache that were not what they should be, and were fetched again."
+        )
+        evictions = registry.counter(
+            "disk_cache_evictions_total",
+            unit: "files",
+            help: "Files thrown out of the disk cache to make room."
+        )
+        stored = registry.counter(
+            "disk_cache_stored_bytes_total",
+            unit: "bytes",
+            help: "Bytes written to the disk cache."
+        )
+        dropped = registry.counter(
+            "disk_cache_dropped_total",
+            unit: "writes",
+            help: "Writes to the disk cache left out: there was no room, or the disk failed."
+        )
+        errors = registry.counter(
+            "disk_cache_errors_total",
+            unit: "errors",
+            help: "Operations on the cache's disk that failed; readers got their bytes from the network."
+        )
+        used = registry.gauge(
+            "disk_cache_used_bytes",
+            unit: "bytes",
+            help: "What the disk cache takes of its disk, deleted files still open included."
+        )
+    }
+
+    func memoryHit(bytes count: Int) {
+        memoryHits.add()
+        bytes["memory"]?.add(count)
+    }
+
+    func memoryMiss() { memoryMisses.add() }
+    func diskHit(bytes count: Int) { bytes["disk"]?.add(count) }
+    func networkRead(bytes count: Int) { bytes["network"]?.add(count) }
+    func diskMismatch() { mismatches.add() }
+    func evicted() { evictions.add() }
+    func stored(bytes count: Int) { stored.add(count) }
+    func storeDropped() { dropped.add() }
+    func failed() { errors.add() }
+    func uses(bytes count: Int) { used.set(count) }
+
+    /// Bytes that came from the disk so far.
+    package var diskBytes: Int { bytes["disk"]?.value ?? 0 }
+    /// Bytes that came from the network so far.
+    package var networkBytes: Int { bytes["network"]?.value ?? 0 }
+    /// Blocks of the disk that were wrong so far.
+    package var diskMismatches: Int { mismatches.value }
+    package var diskEvictions: Int { evictions.value }
+    package var diskErrors: Int { errors.value }
+    package var droppedWrites: Int { dropped.value }
+}

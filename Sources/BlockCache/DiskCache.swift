@@ -1,0 +1,233 @@
+import Glibc
+package import LinuxPlatform
+package import Telemetry
+
+/// The disk tier: verified blocks of contents in files of a directory that outlives the process and may be shared.
+///
+/// What stands there is a claim, never a fact: each byte is compared with its content's checksums before it is used. So
+/// whatever a crash, a full disk or another process left is harmless, and nothing is cleared at start or end.
+/// Operations wait for the disk on threads of their own; when the disk fails, it is left alone for a while and readers
+/// are served by the network.
+package final class DiskCache: Sendable {
+    package struct Options: Sendable {
+        /// Made when it is missing; then nobody else may look into it.
+        package var directory: String
+        /// What its files may take together, in bytes.
+        package var limit: Int
+        /// What stays free of the filesystem, in bytes; nil: 5 % of it, at most 1 GiB.
+        package var floor: Int?
+        /// How long to wait for a block that another process fetches.
+        package var claimPatience: Duration
+        /// How old the proof of a whole file may get before it is read back again.
+        package var scrubAge: Duration
+
+        package init(
+            directory: String,
+            limit: Int,
+            floor: Int? = nil,
+            claimPatience: Duration = .seconds(5),
+            scrubAge: Duration = .seconds(4 * 3600)
+        ) {
+            self.directory = directory
+            self.limit = limit
+            self.floor = floor
+            self.claimPatience = claimPatience
+            self.scrubAge = scrubAge
+        }
+    }
+
+    private struct ProvenFile: Hashable {
+        let inode: UInt64
+        let modified: UnixTime
+    }
+
+    private struct WeakContent {
+        weak var content: DiskContent?
+    }
+
+    private struct State {
+        var contents: [String: WeakContent] = [:]
+        var health = DiskHealth()
+        var budget: DiskBudget
+        /// There was no room, and nothing that could go: until then nobody looks again.
+        var fullUntil: MonotonicInstant?
+        /// Files that this process has read back, as they were then.
+        var proven: [String: ProvenFile] = [:]
+    }
+
+    /// The subdirectory says the format, so that another version of it begins beside this one.
+    private static let subdirectory = "blocks-1"
+    private static let maximumProven = 100_000
+
+    let options: Options
+    let directory: FileDescriptor
+    let time: any TimeSource
+    let log: Log
+    package let metrics: CacheMetrics
+    let readers: WorkerPool
+    let writers: WorkerPool
+    let provers: WorkerPool
+    let waiters: ClaimWaiters
+    private let state: Lock<State>
+
+    /// - Throws: the `errno` of making or opening the directory, or of starting threads.
+    package init(
+        _ options: Options,
+        metrics: CacheMetrics = CacheMetrics(MetricRegistry()),
+        time: any TimeSource = SystemTime(),
+        log: Log = .disabled
+    ) throws(Errno) {
+        let path = "\(options.directory)/\(Self.subdirectory)"
+        try DirectoryTree.make(path, mode: 0o700)
+        directory = try FileDescriptor(path: path, flags: O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+        if try directory.status().mode & 0o022 != 0 { log.warn("others may write the cache", ["path": LogValue(path)]) }
+        let space = try directory.space()
+        let floor = options.floor ?? min(space.total / 20, 1 << 30)
+        state = Lock(State(budget: DiskBudget(limit: options.limit, floor: floor)))
+        self.options = options
+        self.metrics = metrics
+        self.time = time
+        self.log = log
+        readers = try WorkerPool(name: "disk-read", count: 4)
+        writers = try WorkerPool(name: "disk-write", count: 1)
+        provers = try WorkerPool(name: "disk-prove", count: 1)
+        waiters = try ClaimWaiters()
+    }
+
+    /// The content of this identity: one, whoever asks.
+    func content(_ identity: DiskIdentity, label: String, checks: ContentChecks) -> DiskContent {
+        state.withLock { state in
+            if let known = state.contents[identity.name]?.content { return known }
+            let content = DiskContent(identity, label: label, checks: checks, disk: self)
+            if state.contents.count % 256 == 255 { state.contents = state.contents.filter { $0.value.content != nil } }
+            state.contents[identity.name] = WeakContent(content: content)
+            return content
+        }
+    }
+
+    /// Waits until what was handed to the disk's threads before is done.
+    package func settle() async {
+        let contents = state.withLock { $0.contents.values.compactMap(\.content) }
+        for content in contents {
+            await withCheckedContinuation { opened in content.whenOpen { opened.resume() } }
+        }
+        await writers.run {}
+        while contents.contains(where: \.isProving) { await provers.run {} }
+        await writers.run {}
+    }
+
+    // MARK: Health
+
+    var mayRead: Bool {
+        let now = time.now()
+        return state.withLock { $0.health.mayRead(now) }
+    }
+
+    var mayWrite: Bool {
+        let now = time.now()
+        return state.withLock { $0.health.mayWrite(now) }
+    }
+
+    /// The disk failed: it is left alone for a while.
+    func failed(_ error: Errno, _ what: StaticString) {
+        let now = time.now()
+        metrics.failed()
+        guard let pause = state.withLock({ $0.health.failed(error, now) }) else { return }
+        log.warn(
+            "the cache's disk failed: readers go on without it, it is tried again later",
+            ["while": "\(what)", "error": LogValue(error), "seconds": .integer(Int(pause.inSeconds))]
+        )
+    }
+
+    func wrote(_ count: Int) {
+        metrics.stored(bytes: count)
+        state.withLock { $0.health.wrote() }
+    }
+
+    // MARK: Proofs
+
+    /// Whether this process has read back the file as it is now.
+    func isProven(_ name: String, _ status: FileStatus) -> Bool {
+        state.withLock { $0.proven[name] == ProvenFile(inode: status.inode, modified: status.modified) }
+    }
+
+    func remember(_ name: String, _ status: FileStatus) {
+        state.withLock { state in
+            if state.proven.count >= Self.maximumProven { state.proven = [:] }
+            state.proven[name] = ProvenFile(inode: status.inode, modified: status.modified)
+        }
+    }
+
+    func forgetProof(_ name: String) { state.withLock { $0.proven[name] = nil } }
+
+    /// Opens a proven file for the kernel, and says to all who evict that it is in use.
+    func openBacking(_ files: DiskFiles) -> BackingFile? {
+        let name = DiskFiles.dataName(files.identity)
+        do throws(Errno) {
+            let file = try FileDescriptor(path: name, flags: O_RDONLY | O_NOFOLLOW, relativeTo: directory.rawValue)
+            // Whoever evicts holds the lock exclusively while it removes the name: after ours, a link means that it stays.
+            guard try file.tryLock(isExclusive: false) else { return nil }
+            let status = try file.status()
+            guard status.inode == files.inode, status.links > 0, status.size == files.identity.size else { return nil }
+            return BackingFile(file, size: status.size)
+        } catch {
+            return nil
+        }
+    }
+
+    // MARK: Room
+
+    /// Makes room for bytes that are about to be written. On the writing thread.
+    ///
+    /// - Parameter name: of the file that wants it.
+    func reserve(_ bytes: Int, for name: String) -> Bool {
+        if grants(bytes) { return true }
+        let now = time.now()
+        if state.withLock({ state in state.fullUntil.map { now < $0 } ?? false }) { return false }
+        do throws(Errno) {
+            try look(adding: bytes, for: name)
+        } catch {
+            failed(error, "looking at the cache's directory")
+            return false
+        }
+        if grants(bytes) { return true }
+        state.withLock { $0.fullUntil = now.advanced(by: .seconds(2)) }
+        return false
+    }
+
+    private func grants(_ bytes: Int) -> Bool {
+        guard let available = try? directory.space().available else { return false }
+        return state.withLock { state in
+            guard state.budget.reserve(bytes, available: available) == .granted else { return false }
+            metrics.uses(bytes: state.budget.used)
+            return true
+        }
+    }
+
+    private func look(adding bytes: Int, for name: String) throws(Errno) {
+        let files = try DiskDirectory.files(directory)
+        let contents = state.withLock { $0.contents.values.compactMap(\.content) }
+        let deleted = contents.reduce(0) { $0 + $1.deletedBytes }
+        let excess = try excess(adding: bytes) { $0.scanned(used: files.reduce(deleted) { $0 + $1.allocated }) }
+        guard excess > 0 else { return }
+        let now = time.timeOfDay()
+        let candidates = files.map { DiskDirectory.candidate($0, directory, now: now) }
+        for candidate in EvictionPolicy.order(candidates, requester: name, limit: options.limit) {
+            guard try DiskDirectory.remove(candidate.name, directory) else { continue }
+            state.withLock { $0.contents[candidate.name]?.content }?.dropFiles()
+            forgetProof(candidate.name)
+            metrics.evicted()
+            log.debug("evicted", ["file": LogValue(candidate.name), "bytes": .integer(candidate.bytes)])
+            if try self.excess(adding: bytes, { $0.freed(candidate.bytes) }) <= 0 { return }
+        }
+    }
+
+    private func excess(adding bytes: Int, _ change: (inout DiskBudget) -> Void) throws(Errno) -> Int {
+        let available = try directory.space().available
+        return state.withLock { state in
+            change(&state.budget)
+            metrics.uses(bytes: state.budget.used)
+            return state.budget.excess(adding: bytes, available: available)
+        }
+    }
+}

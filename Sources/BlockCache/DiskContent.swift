@@ -1,0 +1,373 @@
+import LinuxPlatform
+import ObjectStorage
+import Telemetry
+
+/// One content on the disk: which of its blocks are there, who fetches the others, and whether the whole is proven.
+///
+/// One for each content of a process, however many inodes lead to it. No lock is held over I/O.
+final class DiskContent: BackingSource {
+    /// Where the next bytes come from.
+    enum Step: Hashable {
+        case disk(ByteRange)
+        case network(ByteRange)
+        /// Another process fetches the next block: ask again soon.
+        case wait
+    }
+
+    private enum Phase {
+        case closed
+        case opening([@Sendable () -> Void])
+        case ready(DiskFiles)
+    }
+
+    private struct State {
+        var phase = Phase.closed
+        var present: BlockSet
+        /// Bytes that were read from the disk: a second pass shows in them.
+        var served = 0
+        var use = DiskTable.Use(last: 0, isProtected: false)
+        var proof = Proof.none
+        /// The files could not be opened: until then nobody tries again.
+        var closedUntil: MonotonicInstant?
+        /// Until then nobody waits for a process that did not deliver.
+        var impatientUntil: MonotonicInstant?
+        weak var backing: BackingFile?
+
+        var files: DiskFiles? {
+            if case .ready(let files) = phase { return files }
+            return nil
+        }
+    }
+
+    private enum Proof {
+        case none
+        case running
+        case done(MonotonicInstant)
+    }
+
+    let identity: DiskIdentity
+    /// For people: the object and its generation.
+    let label: String
+    private let disk: DiskCache
+    private let checks: ContentChecks
+    private let state: Lock<State>
+
+    init(_ identity: DiskIdentity, label: String, checks: ContentChecks, disk: DiskCache) {
+        self.identity = identity
+        self.label = label
+        self.checks = checks
+        self.disk = disk
+        state = Lock(State(present: BlockSet(capacity: identity.blockCount)))
+    }
+
+    var claimPatience: Duration { disk.options.claimPatience }
+    var files: DiskFiles? { state.withLock { $0.files } }
+    /// Blocks that are there.
+    var presentBlocks: Int { state.withLock { $0.present.count } }
+    var isProving: Bool { state.withLock { if case .running = $0.proof { true } else { false } } }
+    var isProven: Bool { state.withLock { if case .done = $0.proof { true } else { false } } }
+
+    // MARK: Opening
+
+    /// Calls `body` when the files are open, or are not to be had for now: at once, or on a thread of the disk.
+    func whenOpen(_ body: @escaping @Sendable () -> Void) {
+        guard disk.mayRead else { return body() }
+        let now = disk.time.now()
+        let (isReady, isFirst) = state.withLock { state -> (Bool, Bool) in
+            switch state.phase {
+            case .ready: return (true, false)
+            case .opening(let waiting):
+                state.phase = .opening(waiting + [body])
+                return (false, false)
+            case .closed:
+                if let until = state.closedUntil, now < until { return (true, false) }
+                state.phase = .opening([body])
+                return (false, true)
+            }
+        }
+        if isReady { body() }
+        if isFirst { disk.readers.submit { [self] in open() } }
+    }
+
+    private func open() {
+        var opened: (files: DiskFiles, marked: [Int], use: DiskTable.Use?, isProven: Bool)?
+        do throws(Errno) {
+            let files = try DiskFiles(identity, in: disk.directory)
+            let marked = try files.marked(0..<identity.blockCount)
+            opened = (files, marked, files.use(), disk.isProven(identity.name, try files.status()))
+        } catch {
+            disk.failed(error, "opening a file of the cache")
+        }
+        let now = disk.time.now()
+        let waiting = state.withLock { state -> [@Sendable () -> Void] in
+            guard case .opening(let waiting) = state.phase else { return [] }
+            state.phase = .closed
+            state.closedUntil = opened == nil ? now.advanced(by: DiskHealth.firstPause) : nil
+            guard let opened else { return waiting }
+            state.phase = .ready(opened.files)
+            state.present = BlockSet(capacity: identity.blockCount)
+            for block in opened.marked { state.present.insert(block) }
+            state.use = DiskTable.Use(last: state.use.last, isProtected: opened.use?.isProtected ?? false)
+            state.proof = !state.present.isFull ? .none : opened.isProven ? .done(now) : .running
+            return waiting
+        }
+        noteUse()
+        if isProving { disk.provers.submit { [weak self] in self?.prove() } }
+        waiting.forEach { $0() }
+    }
+
+    /// The files were deleted, by us or by others: what is open ends by itself, what comes next begins anew.
+    func dropFiles() {
+        state.withLock { state in
+            guard case .ready = state.phase else { return }
+            state.phase = .closed
+            state.present = BlockSet(capacity: identity.blockCount)
+            state.proof = .none
+        }
+    }
+
+    /// Bytes of the disk that deleted files take which we still have open.
+    var deletedBytes: Int {
+        let (files, backing) = state.withLock { ($0.files, $0.backing) }
+        if let status = try? files?.status() { return status.links == 0 ? status.allocated : 0 }
+        return backing?.deletedBytes ?? 0
+    }
+
+    // MARK: Reading
+
+    /// Decides where the bytes from the beginning of `range` on come from; claims blocks that the network will bring.
+    func step(_ range: ByteRange, mayWait: Bool) -> Step {
+        guard disk.mayRead, let files else { return .network(range) }
+        let (isIn, blocks) = state.withLock { $0.present.firstRun(of: BlockGeometry.blocks(of: range)) }
+        let run = clip(range, to: blocks)
+        if isIn { return .disk(run) }
+        let isWhole = run.offset % BlockGeometry.blockSize == 0
+        guard isWhole, run.count >= BlockGeometry.blockSize || run.end == identity.size, disk.mayWrite else {
+            return .network(run)
+        }
+        do throws(Errno) {
+            return try claim(run, blocks, files, mayWait: mayWait)
+        } catch {
+            disk.failed(error, "claiming blocks of the cache")
+            return .network(run)
+        }
+    }
+
+    private func claim(
+        _ run: ByteRange,
+        _ blocks: Range<Int>,
+        _ files: DiskFiles,
+        mayWait: Bool
+    ) throws(Errno) -> Step {
+        var end = blocks.lowerBound
+        while end < blocks.upperBound, try files.claim(end) { end += 1 }
+        if end == blocks.lowerBound { return mayWait && !isImpatient ? .wait : .network(run) }
+        let claimed = blocks.lowerBound..<end
+        // Whoever had the claim before us may have brought them.
+        let found = try files.marked(claimed)
+        guard let first = found.first else { return .network(clip(run, to: claimed)) }
+        state.withLock { state in for block in found { state.present.insert(block) } }
+        if first > claimed.lowerBound {
+            files.release(first..<end)
+            return .network(clip(run, to: claimed.lowerBound..<first))
+        }
+        files.release(claimed)
+        let contiguous = found.enumerated().prefix { $0.element == claimed.lowerBound + $0.offset }.count
+        proveIfComplete()
+        return .disk(clip(run, to: claimed.lowerBound..<claimed.lowerBound + contiguous))
+    }
+
+    private var isImpatient: Bool {
+        let now = disk.time.now()
+        return state.withLock { state in state.impatientUntil.map { now < $0 } ?? false }
+    }
+
+    /// Another process had its time and did not deliver: for a while nobody waits.
+    func losePatience() {
+        let until = disk.time.now().advanced(by: .seconds(30))
+        state.withLock { $0.impatientUntil = until }
+    }
+
+    /// Reads bytes of one block from the disk and proves them. On a thread of the disk.
+    ///
+    /// - Returns: whether they are the content's. If not, the block is not there any more.
+    func read(_ range: ByteRange, into memory: UnsafeMutableRawBufferPointer) -> Bool {
+        guard let files else { return false }
+        let block = range.offset / BlockGeometry.blockSize
+        do throws(Errno) {
+            let count = try files.read(memory, at: range.offset)
+            guard count == range.count, checks.prove(range, UnsafeRawBufferPointer(memory), size: identity.size) else {
+                lose(block, files)
+                return false
+            }
+        } catch {
+            disk.failed(error, "reading a file of the cache")
+            lose(block, files)
+            return false
+        }
+        disk.metrics.diskHit(bytes: range.count)
+        noteServed(range.count)
+        return true
+    }
+
+    private func lose(_ block: Int, _ files: DiskFiles) {
+        state.withLock { state in
+            state.present.remove(block)
+            if case .done = state.proof { state.proof = .none }
+        }
+        disk.forgetProof(identity.name)
+        try? files.unmark(block)
+        disk.metrics.diskMismatch()
+        disk.log.warn(
+            "wrong bytes in the disk cache: the block is fetched again",
+            ["object": LogValue(label), "offset": .integer(block * BlockGeometry.blockSize)]
+        )
+    }
+
+    private func clip(_ range: ByteRange, to blocks: Range<Int>) -> ByteRange {
+        let start = max(range.offset, blocks.lowerBound * BlockGeometry.blockSize)
+        return ByteRange(offset: start, count: min(range.end, blocks.upperBound * BlockGeometry.blockSize) - start)
+    }
+
+    // MARK: Filling
+
+    /// Blocks came that nobody will write: those that wait for our claim need not.
+    func abandon(_ blocks: Range<Int>) { if !blocks.isEmpty { files?.release(blocks) } }
+
+    /// Writes verified blocks to the disk, as far as they are missing, on a thread of the disk.
+    ///
+    /// - Parameters:
+    ///   - memory: of all the blocks; it stays until the completion is called, exactly once.
+    func store(
+        _ blocks: Range<Int>,
+        _ memory: UnsafeRawBufferPointer,
+        _ completion: @escaping @Sendable () -> Void
+    ) {
+        let isMissing = state.withLock { state in
+            state.files != nil && blocks.contains { !state.present.contains($0) }
+        }
+        guard isMissing, disk.mayWrite else {
+            abandon(blocks)
+            return completion()
+        }
+        let pieces = UnsafeBlocks(memory: memory)
+        disk.writers.submit { [self] in
+            write(blocks, pieces.memory)
+            completion()
+        }
+    }
+
+    private struct UnsafeBlocks: @unchecked Sendable {  // pinned and read-only until the completion
+        let memory: UnsafeRawBufferPointer
+    }
+
+    private func write(_ blocks: Range<Int>, _ memory: UnsafeRawBufferPointer) {
+        guard let files else { return }
+        defer { files.release(blocks) }
+        do throws(Errno) {
+            if try files.status().links == 0 { return dropFiles() }
+            for block in blocks where !state.withLock({ $0.present.contains(block) }) {
+                let start = (block - blocks.lowerBound) * BlockGeometry.blockSize
+                let piece = UnsafeRawBufferPointer(
+                    rebasing: memory[start..<min(start + BlockGeometry.blockSize, memory.count)]
+                )
+                guard disk.mayWrite, disk.reserve(piece.count, for: identity.name) else {
+                    disk.metrics.storeDropped()
+                    continue
+                }
+                try files.write(block, piece)
+                disk.wrote(piece.count)
+                state.withLock { $0.present.insert(block) }
+            }
+        } catch {
+            disk.metrics.storeDropped()
+            disk.failed(error, "writing a file of the cache")
+        }
+        noteUse()
+        proveIfComplete()
+    }
+
+    // MARK: Use
+
+    private func noteServed(_ count: Int) {
+        let isNew = state.withLock { state in
+            state.served += count
+            let isSecond = state.served >= state.present.count * BlockGeometry.blockSize / 2
+            defer { if isSecond { state.use.isProtected = true } }
+            return isSecond && !state.use.isProtected
+        }
+        if isNew { writeUse() }
+    }
+
+    /// Writes down that it is in use, at most every few seconds.
+    private func noteUse() {
+        let now = disk.time.timeOfDay().seconds
+        let isNew = state.withLock { state in
+            defer { if now - state.use.last >= 10 { state.use.last = now } }
+            return now - state.use.last >= 10
+        }
+        if isNew { writeUse() }
+    }
+
+    private func writeUse() {
+        disk.writers.submit { [self] in
+            let (files, use) = state.withLock { ($0.files, $0.use) }
+            do throws(Errno) { try files?.write(use) } catch { disk.failed(error, "writing a table of the cache") }
+        }
+    }
+
+    // MARK: The whole
+
+    func backing() -> BackingFile? {
+        noteUse()
+        let now = disk.time.now()
+        let (files, known) = state.withLock { state -> (DiskFiles?, BackingFile?) in
+            guard case .done = state.proof else { return (nil, nil) }
+            return (state.files, state.backing)
+        }
+        guard let files else { return nil }
+        scrubIfOld(now)
+        if let known { return known }
+        guard let file = disk.openBacking(files) else { return nil }
+        noteServed(identity.size)
+        return state.withLock { state in
+            if let other = state.backing { return other }
+            state.backing = file
+            return file
+        }
+    }
+
+    private func scrubIfOld(_ now: MonotonicInstant) {
+        let isOld = state.withLock { state in
+            guard case .done(let since) = state.proof, since.duration(to: now) > disk.options.scrubAge else {
+                return false
+            }
+            state.proof = .done(now)
+            return true
+        }
+        if isOld { disk.provers.submit { [weak self] in self?.prove() } }
+    }
+
+    /// Reads everything back from the disk when all of it is there and nobody did so yet.
+    private func proveIfComplete() {
+        let isDue = state.withLock { state in
+            guard case .none = state.proof, state.present.isFull, state.files != nil else { return false }
+            state.proof = .running
+            return true
+        }
+        if isDue { disk.provers.submit { [weak self] in self?.prove() } }
+    }
+
+    private func prove() {
+        var proven: FileStatus?
+        if let files {
+            proven = DiskProof.run(files, disk, checks) { [self] block in lose(block, files) }
+        }
+        let now = disk.time.now()
+        let isProven = state.withLock { state in
+            state.proof = proven != nil && state.present.isFull ? .done(now) : .none
+            return state.present.isFull && proven != nil
+        }
+        if isProven, let proven { disk.remember(identity.name, proven) }
+    }
+}

@@ -37,10 +37,16 @@ struct KernelBackings: BackingRegistry {
 final class Passthrough: Sendable {
     private typealias Waiter = @Sendable (InodeMode) -> Void
 
+    private struct State {
+        var modes = InodeModes<Waiter>()
+        /// What the kernel has is still counted by the cache when its name is gone.
+        var files: [BackingID: BackingFile] = [:]
+    }
+
     private let registry: any BackingRegistry
     private let metrics: MountMetrics
     private let log: Log
-    private let modes = Lock(InodeModes<Waiter>())
+    private let state = Lock(State())
 
     init(_ registry: any BackingRegistry, metrics: MountMetrics, log: Log) {
         self.registry = registry
@@ -58,13 +64,17 @@ final class Passthrough: Sendable {
         backing: () -> BackingFile?,
         completion: @escaping @Sendable (InodeMode) -> Void
     ) {
-        switch modes.withLock({ $0.open(node, completion) }) {
+        switch state.withLock({ $0.modes.open(node, completion) }) {
         case .wait: return
         case .answer(let mode): answer([completion], mode)
         case .decide:
-            let mode = backing().flatMap(register).map { InodeMode.kernel($0) } ?? .daemon
+            let file = backing()
+            let mode = file.flatMap(register).map { InodeMode.kernel($0) } ?? .daemon
             if case .kernel = mode { metrics.passthroughFiles.add(1) }
-            let waiting = modes.withLock { $0.decided(node, mode) }
+            let waiting = state.withLock { state in
+                if case .kernel(let backing) = mode { state.files[backing] = file }
+                return state.modes.decided(node, mode)
+            }
             answer([completion] + waiting, mode)
         }
     }
@@ -76,26 +86,36 @@ final class Passthrough: Sendable {
 
     /// One handle has gone.
     func release(_ node: NodeID) {
-        guard let backing = modes.withLock({ $0.release(node) }) else { return }
+        let (backing, file) = state.withLock { state in
+            let backing = state.modes.release(node)
+            return (backing, backing.flatMap { state.files.removeValue(forKey: $0) })
+        }
+        guard let backing else { return }
         registry.unregister(backing)
         metrics.passthroughFiles.add(-1)
+        // Closed outside of the lock, and after the kernel's own reference.
+        withExtendedLifetime(file) {}
     }
 
     /// The kernel has let go of the mount: it keeps what it was given for as long as /dev/fuse is open.
     func end() {
-        let left = modes.withLock { $0.end() }
+        let (left, files) = state.withLock { state in
+            defer { state.files = [:] }
+            return (state.modes.end(), state.files)
+        }
         left.forEach(registry.unregister)
         metrics.passthroughFiles.add(-left.count)
+        withExtendedLifetime(files) {}
     }
 
     /// Who reads the open handles of an inode; nil when it has none.
-    func mode(of node: NodeID) -> InodeMode? { modes.withLock { $0.mode(of: node) } }
+    func mode(of node: NodeID) -> InodeMode? { state.withLock { $0.modes.mode(of: node) } }
 
     /// Every inode that is opened from now on is read by this process.
     ///
     /// - Parameter reason: for people.
     func refuse(_ reason: String) {
-        guard modes.withLock({ $0.refuse() }) else { return }
+        guard state.withLock({ $0.modes.refuse() }) else { return }
         log.info(
             "no passthrough: reads of files in the disk cache go through this process, too",
             ["reason": LogValue(reason)]
@@ -104,12 +124,13 @@ final class Passthrough: Sendable {
 
     /// Gives the file to the kernel; nil when that is not possible, or would not show the object's bytes.
     private func register(_ file: BackingFile) -> BackingID? {
-        var status = stat()
-        guard fstat(file.descriptor, &status) == 0, Int(status.st_size) == file.size else {
+        // Everybody else reads at positions of their own.
+        let size = lseek(file.descriptor, 0, SEEK_END)
+        guard size == file.size else {
             // The kernel would show what lies behind the object's end, or fail before it.
             log.warn(
                 "a cache file was cut or has grown: it is not read",
-                ["bytes": .integer(Int(status.st_size)), "expected": .integer(file.size)]
+                ["bytes": .integer(size), "expected": .integer(file.size)]
             )
             return nil
         }

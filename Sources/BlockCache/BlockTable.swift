@@ -71,6 +71,8 @@ package struct BlockTable {
         var isSpent = false
         /// It was read to the end before, so this is no single pass.
         var isReread = false
+        /// It is whole, and the disk was behind when it came.
+        var isUnstored = false
     }
 
     struct Need {
@@ -109,6 +111,8 @@ package struct BlockTable {
     var readAheadFetches = 0
     /// Slots that wait for a disk to write them.
     var storing = 0
+    /// Blocks that may still be stored if they are in memory when the disk has caught up, oldest first.
+    var unstored: [(content: CachedContent, block: Int)] = []
 
     /// - Parameters:
     ///   - capacity: slots of a block each; at least 4, so that one read of two blocks always finds room.
@@ -129,8 +133,8 @@ package struct BlockTable {
     /// Reads that wait for memory.
     package var waitingForMemory: Int { line.reduce(0) { $0 + (reads[$1] == nil ? 0 : 1) } }
     package var isIdle: Bool { reads.isEmpty && fetches.isEmpty && storing == 0 }
-    /// Slots that may wait for a disk: one that is slow loses writes and keeps no memory from readers.
-    var maximumStoring: Int { capacity / 4 }
+    /// Slots that may wait for a disk: one that is slow loses writes, and leaves readers half of the memory.
+    var maximumStoring: Int { capacity / 2 }
 
     // MARK: Reading
 

@@ -54,9 +54,37 @@ extension BlockTable {
                 let blocks = first..<first + slot - start
                 actions.append(.store(Store(content: fetch.content, blocks: blocks, slots: start..<slot)))
             } else {
+                let block = fetch.firstBlock + slot - fetch.slots.lowerBound
+                if isWhole(slot, of: fetch) { postpone(fetch.content, block, slot) }
                 slot += 1
             }
         }
+    }
+
+    /// The disk has caught up: what it missed and is still in memory.
+    private mutating func storeRest() -> [Action] {
+        var actions: [Action] = []
+        var looked = 0
+        while storing < maximumStoring, looked < unstored.count {
+            let (content, block) = unstored[looked]
+            looked += 1
+            guard let slot = slot(of: content, block), slots[slot].isUnstored else { continue }
+            slots[slot].isUnstored = false
+            pin(slot)
+            storing += 1
+            actions.append(.store(Store(content: content, blocks: block..<block + 1, slots: slot..<slot + 1)))
+        }
+        unstored.removeFirst(looked)
+        return actions
+    }
+
+    /// Remembers a block for when the disk has caught up; those whose memory was taken since are forgotten in time.
+    private mutating func postpone(_ content: CachedContent, _ block: Int, _ place: Int) {
+        guard !slots[place].isUnstored else { return }
+        slots[place].isUnstored = true
+        unstored.append((content, block))
+        guard unstored.count > 2 * capacity else { return }
+        unstored = unstored.filter { slot(of: $0.content, $0.block) != nil }
     }
 
     private func isWhole(_ slot: Int, of fetch: Fetch) -> Bool {
@@ -68,7 +96,7 @@ extension BlockTable {
     package mutating func stored(_ store: Store) -> [Action] {
         storing -= store.slots.count
         for slot in store.slots { unpin(slot) }
-        return serveLine()
+        return serveLine() + storeRest()
     }
 
     /// Drops every block of a content that turned out to be wrong. Those in use go when they are released.

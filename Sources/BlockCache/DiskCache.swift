@@ -128,6 +128,14 @@ package final class DiskCache: Sendable {
         return state.withLock { $0.health.mayWrite(now) }
     }
 
+    /// Whether blocks that come now will probably be kept: nobody should wait for a claim of one that will not.
+    var mayKeep: Bool {
+        let now = time.now()
+        return state.withLock { state in
+            state.health.mayWrite(now) && state.fullUntil.map { now < $0 } != true
+        }
+    }
+
     /// The disk failed: it is left alone for a while.
     func failed(_ error: Errno, _ what: StaticString) {
         let now = time.now()

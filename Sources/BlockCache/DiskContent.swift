@@ -142,7 +142,7 @@ final class DiskContent: BackingSource {
         let run = clip(range, to: blocks)
         if isIn { return .disk(run) }
         let isWhole = run.offset % BlockGeometry.blockSize == 0
-        guard isWhole, run.count >= BlockGeometry.blockSize || run.end == identity.size, disk.mayWrite else {
+        guard isWhole, run.count >= BlockGeometry.blockSize || run.end == identity.size, disk.mayKeep else {
             return .network(run)
         }
         do throws(Errno) {
@@ -246,7 +246,8 @@ final class DiskContent: BackingSource {
         let isMissing = state.withLock { state in
             state.files != nil && blocks.contains { !state.present.contains($0) }
         }
-        guard isMissing, disk.mayWrite else {
+        guard isMissing, disk.mayKeep else {
+            if isMissing { disk.metrics.storeDropped() }
             abandon(blocks)
             return completion()
         }

@@ -13,6 +13,21 @@ struct BlockTableTests {
         #expect(model.answers > 0, "seed \(seed) tested nothing")
     }
 
+    @Test func whatTheDiskMissedIsStoredWhenItHasCaughtUp() throws {
+        var table = BlockTable(capacity: 8)
+        let content = CachedContent.silent(size: 8 << 20, keepsBlocks: true)
+        var fetches: [BlockTable.Action] = []
+        #expect(table.readAhead(content, 0..<8, &fetches) == 6)
+        guard case .fetch(let fetch) = try #require(fetches.first) else { return }
+        let first = table.finished(fetch.id, failure: nil).stores
+        #expect(first.map(\.blocks) == [0..<4])
+        let rest = table.stored(try #require(first.first)).stores
+        #expect(rest.map(\.blocks) == [4..<5, 5..<6])
+        #expect(!table.isIdle)
+        #expect(rest.flatMap { table.stored($0).stores }.isEmpty)
+        #expect(table.isIdle && table.available == 8)
+    }
+
     @Test func readersOfABlockShareOneFetch() {
         var table = BlockTable(capacity: 8)
         let content = CachedContent.silent(size: 4 << 20)
@@ -141,5 +156,6 @@ extension [BlockTable.Action] {
         compactMap { if case .fetch(let fetch) = $0 { fetch } else { nil } }
     }
     var answered: [BlockTable.ReadID] { compactMap { if case .answer(let id, _) = $0 { id } else { nil } } }
+    var stores: [BlockTable.Store] { compactMap { if case .store(let store) = $0 { store } else { nil } } }
     var failed: [BlockTable.ReadID] { compactMap { if case .fail(let id, _) = $0 { id } else { nil } } }
 }

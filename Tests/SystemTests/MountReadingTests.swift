@@ -161,7 +161,7 @@ import Testing
 }
 
 /// Counts threads that have ended well.
-private final class ManagedCounter: @unchecked Sendable {  // the condition protects both counts
+final class ManagedCounter: @unchecked Sendable {  // the condition protects both counts
     private let condition = NSCondition()
     private var ended = 0
     private var good = 0

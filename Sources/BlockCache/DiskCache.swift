@@ -112,7 +112,7 @@ package final class DiskCache: Sendable {
             await withCheckedContinuation { opened in content.whenOpen { opened.resume() } }
         }
         await writers.run {}
-        while contents.contains(where: \.isProving) { await provers.run {} }
+        repeat { await provers.run {} } while contents.contains(where: \.isProving)
         await writers.run {}
     }
 

@@ -18,10 +18,17 @@ struct DiskRig {
         _ directory: String,
         limit: Int = 1 << 30,
         memory: Int = 16 << 20,
-        patience: Duration = .seconds(20)
+        patience: Duration = .seconds(20),
+        scrubAge: Duration = .seconds(3600)
     ) throws(Errno) {
         metrics = CacheMetrics(MetricRegistry())
-        let options = DiskCache.Options(directory: directory, limit: limit, floor: 0, claimPatience: patience)
+        let options = DiskCache.Options(
+            directory: directory,
+            limit: limit,
+            floor: 0,
+            claimPatience: patience,
+            scrubAge: scrubAge
+        )
         disk = try DiskCache(options, metrics: metrics)
         cache = BlockCache(budget: memory, metrics: metrics)
     }

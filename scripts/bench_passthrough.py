@@ -138,7 +138,8 @@ def measure(kernel: Mount, daemon: Mount, cached: pathlib.Path, rounds: int, is_
     rates, costs = {name: [] for name, _, _ in ways}, {name: [] for name, _, _ in ways}
     for turn in range(rounds):
         for name, path, mount in ways if turn % 2 == 0 else reversed(ways):
-            drop(path)
+            if name == DAEMON:
+                drop(path)
             if is_dropped:
                 drop(cached)
             else:

@@ -89,7 +89,7 @@ package final class MountService: Sendable {
     package static func start(
         _ store: any ObjectStore,
         _ options: MountOptions,
-        metrics: MetricRegistry = MetricRegistry(),
+        metrics registry: MetricRegistry = MetricRegistry(),
         log: Log
     ) async throws(MountServiceError) -> MountService {
         // What is wrong with the place is known at once; the store may take its time.
@@ -102,7 +102,7 @@ package final class MountService: Sendable {
             throw .mount(error)
         }
         if wasStale { log.warn("took away the mount of a daemon that died", ["path": LogValue(mountPoint.path)]) }
-        let metrics = CacheMetrics(metrics)
+        let metrics = CacheMetrics(registry)
         let disk = try disk(options, metrics, log)
         let (source, snapshot) = try await directories(store, options, log)
         do {
@@ -112,7 +112,7 @@ package final class MountService: Sendable {
                 metrics: metrics,
                 log: log
             )
-            return try MountService(store, options, mountPoint, source, snapshot, cache, disk, log)
+            return try MountService(store, options, mountPoint, source, snapshot, cache, disk, registry, log)
         } catch {
             throw .mount(error)
         }
@@ -126,6 +126,7 @@ package final class MountService: Sendable {
         _ snapshot: SnapshotManifest?,
         _ cache: BlockCache,
         _ disk: DiskCache?,
+        _ registry: MetricRegistry,
         _ log: Log
     ) throws(MountError) {
         let filesystem: Filesystem
@@ -149,7 +150,9 @@ package final class MountService: Sendable {
         self.end = end
         self.log = log
         isSnapshot = snapshot != nil
-        mount = try FUSEMount(filesystem, at: mountPoint, options.kernel, log: log) { Self.finish(end) }
+        mount = try FUSEMount(filesystem, at: mountPoint, options.kernel, metrics: registry, log: log) {
+            Self.finish(end)
+        }
         let what = snapshot.map { "\($0.files.count) files of \($0.source.repository)@\($0.source.commit.prefix(12))" }
         readyLine = "ready: \(options.source) at \(mountPoint.path) (\(what ?? "by listing"), read-only)"
     }

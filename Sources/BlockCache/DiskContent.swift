@@ -26,7 +26,7 @@ final class DiskContent: BackingSource {
         /// Bytes that were read from the disk: a second pass shows in them.
         var served = 0
         var use = DiskTable.Use(last: 0, isProtected: false)
-        var proof = Proof.none
+        var proof = ProofState()
         /// The files could not be opened: until then nobody tries again.
         var closedUntil: MonotonicInstant?
         /// Until then nobody waits for a process that did not deliver.
@@ -37,12 +37,6 @@ final class DiskContent: BackingSource {
             if case .ready(let files) = phase { return files }
             return nil
         }
-    }
-
-    private enum Proof {
-        case none
-        case running
-        case done(MonotonicInstant)
     }
 
     let identity: DiskIdentity
@@ -64,8 +58,8 @@ final class DiskContent: BackingSource {
     var files: DiskFiles? { state.withLock { $0.files } }
     /// Blocks that are there.
     var presentBlocks: Int { state.withLock { $0.present.count } }
-    var isProving: Bool { state.withLock { if case .running = $0.proof { true } else { false } } }
-    var isProven: Bool { state.withLock { if case .done = $0.proof { true } else { false } } }
+    var isProving: Bool { state.withLock { $0.proof.isRunning } }
+    var isProven: Bool { state.withLock { $0.proof.since != nil } }
 
     // MARK: Opening
 
@@ -108,7 +102,10 @@ final class DiskContent: BackingSource {
             state.present = BlockSet(capacity: identity.blockCount)
             for block in opened.marked { state.present.insert(block) }
             state.use = DiskTable.Use(last: state.use.last, isProtected: opened.use?.isProtected ?? false)
-            state.proof = !state.present.isFull ? .none : opened.isProven ? .done(now) : .running
+            state.proof.reset()
+            if state.present.isFull {
+                if opened.isProven { state.proof.adopt(now) } else { _ = state.proof.begin() }
+            }
             return waiting
         }
         noteUse()
@@ -122,7 +119,7 @@ final class DiskContent: BackingSource {
             guard case .ready = state.phase else { return }
             state.phase = .closed
             state.present = BlockSet(capacity: identity.blockCount)
-            state.proof = .none
+            state.proof.reset()
         }
     }
 
@@ -213,7 +210,7 @@ final class DiskContent: BackingSource {
     private func lose(_ block: Int, _ files: DiskFiles) {
         state.withLock { state in
             state.present.remove(block)
-            if case .done = state.proof { state.proof = .none }
+            state.proof.withdraw()
         }
         disk.forgetProof(identity.name)
         try? files.unmark(block)
@@ -278,7 +275,10 @@ final class DiskContent: BackingSource {
                 }
                 try files.write(block, piece)
                 disk.wrote(piece.count)
-                state.withLock { $0.present.insert(block) }
+                state.withLock { state in
+                    state.present.insert(block)
+                    state.proof.wrote(block)
+                }
             }
         } catch {
             disk.metrics.storeDropped()
@@ -323,7 +323,7 @@ final class DiskContent: BackingSource {
         noteUse()
         let now = disk.time.now()
         let (files, known) = state.withLock { state -> (DiskFiles?, BackingFile?) in
-            guard case .done = state.proof else { return (nil, nil) }
+            guard state.proof.since != nil else { return (nil, nil) }
             return (state.files, state.backing)
         }
         guard let files else { return nil }
@@ -340,10 +340,8 @@ final class DiskContent: BackingSource {
 
     private func scrubIfOld(_ now: MonotonicInstant) {
         let isOld = state.withLock { state in
-            guard case .done(let since) = state.proof, since.duration(to: now) > disk.options.scrubAge else {
-                return false
-            }
-            state.proof = .done(now)
+            guard let since = state.proof.since, since.duration(to: now) > disk.options.scrubAge else { return false }
+            state.proof.adopt(now)
             return true
         }
         if isOld { disk.provers.submit { [weak self] in self?.prove() } }
@@ -352,9 +350,7 @@ final class DiskContent: BackingSource {
     /// Reads everything back from the disk when all of it is there and nobody did so yet.
     private func proveIfComplete() {
         let isDue = state.withLock { state in
-            guard case .none = state.proof, state.present.isFull, state.files != nil else { return false }
-            state.proof = .running
-            return true
+            state.present.isFull && state.files != nil && state.proof.begin()
         }
         if isDue { disk.provers.submit { [weak self] in self?.prove() } }
     }
@@ -362,13 +358,17 @@ final class DiskContent: BackingSource {
     private func prove() {
         var proven: FileStatus?
         if let files {
-            proven = DiskProof.run(files, disk, checks) { [self] block in lose(block, files) }
+            proven = DiskProof.run(files, disk, checks) { [self] block in
+                if state.withLock({ $0.proof.isLost(block) }) { lose(block, files) }
+            }
         }
         let now = disk.time.now()
-        let isProven = state.withLock { state in
-            state.proof = proven != nil && state.present.isFull ? .done(now) : .none
-            return state.present.isFull && proven != nil
+        let (isProven, isDueAgain) = state.withLock { state in
+            let isFull = state.present.isFull
+            let isDueAgain = state.proof.ended(isProven: proven != nil, isFull: isFull, now: now)
+            return (isFull && proven != nil, isDueAgain)
         }
         if isProven, let proven { disk.remember(identity.name, proven) }
+        if isDueAgain { disk.provers.submit { [weak self] in self?.prove() } }
     }
 }

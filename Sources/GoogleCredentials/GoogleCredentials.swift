@@ -44,7 +44,7 @@ package final class GoogleCredentials: Sendable, CustomStringConvertible {
             if renew { startRenewal(provider) }
             return "Bearer \(token.secret)"
         case .wait(let renew):
-            return "Bearer \(try await wait { if renew { self.startRenewal(provider) } }.secret)"
+            return "Bearer \(try await wait(provider, renewing: renew).secret)"
         }
     }
 
@@ -86,20 +86,26 @@ package final class GoogleCredentials: Sendable, CustomStringConvertible {
         for waiter in waiters { waiter.resume(returning: result) }
     }
 
-    private func wait(_ start: @Sendable () -> Void) async throws(CredentialError) -> AccessToken {
+    /// What a caller finds that was told to wait, once it can be told.
+    private enum Admission {
+        case over(Result<AccessToken, CredentialError>)
+        case waiting
+    }
+
+    /// - Parameter isOurs: the renewal has not begun: this caller begins it.
+    private func wait(
+        _ provider: any TokenProvider,
+        renewing isOurs: Bool
+    ) async throws(CredentialError) -> AccessToken {
         let id = state.withLock { state in
             state.nextWaiter += 1
             return state.nextWaiter
         }
         let result: Result<AccessToken, CredentialError> = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let isLate = state.withLock { state in
-                    if state.cancelled.remove(id) != nil { return true }
-                    state.waiters[id] = continuation
-                    return false
-                }
-                if isLate { continuation.resume(returning: .failure(Self.cancellation)) }
-                start()
+                let (admission, begins) = admit(id, continuation, isOurs)
+                if case .over(let result) = admission { continuation.resume(returning: result) }
+                if begins { startRenewal(provider) }
             }
         } onCancel: {
             let waiter = state.withLock { state in
@@ -111,6 +117,27 @@ package final class GoogleCredentials: Sendable, CustomStringConvertible {
         }
         state.withLock { _ = $0.cancelled.remove(id) }
         return try result.get()
+    }
+
+    /// Takes a waiter in, unless the renewal that it was to wait for has ended meanwhile: nobody would tell it.
+    private func admit(
+        _ id: Int,
+        _ continuation: CheckedContinuation<Result<AccessToken, CredentialError>, Never>,
+        _ isOurs: Bool
+    ) -> (Admission, begins: Bool) {
+        let now = time.now()
+        return state.withLock { state in
+            if state.cancelled.remove(id) != nil { return (.over(.failure(Self.cancellation)), isOurs) }
+            var begins = isOurs
+            if !isOurs, !state.cache.isRenewing {
+                switch state.cache.request(now: now) {
+                case .use(let token, let renew): return (.over(.success(token)), renew)
+                case .wait(let renew): begins = renew
+                }
+            }
+            state.waiters[id] = continuation
+            return (.waiting, begins)
+        }
     }
 
     private static let cancellation = CredentialError(.cancelled, "cancelled while waiting for an access token")

@@ -232,6 +232,22 @@ import Testing
         #expect(slow.fetches.withLock { $0 } == 1)
     }
 
+    /// A token at once: callers decide to wait for it while it is already there.
+    private struct Quick: TokenProvider {
+        let label = "quick"
+        func fetch() async throws(CredentialError) -> AccessToken { AccessToken(secret: "t", expiry: nil) }
+    }
+
+    @Test(.timeLimit(.minutes(3))) func nobodyWaitsForATokenThatCameMeanwhile() async throws {
+        for _ in 0..<3000 {
+            let credentials = GoogleCredentials(Quick(), quotaProject: nil, time: LeapingTime())
+            try await withThrowingTaskGroup(of: String?.self) { group in
+                for _ in 0..<8 { group.addTask { try await credentials.authorization() } }
+                for try await value in group { #expect(value == "Bearer t") }
+            }
+        }
+    }
+
     @Test func aCancelledCallerLeavesTheOthersAlone() async throws {
         let slow = Slow()
         let credentials = GoogleCredentials(slow, quotaProject: nil, time: LeapingTime())

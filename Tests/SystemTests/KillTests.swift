@@ -139,7 +139,7 @@ extension ConveyanceProof.KillTests {
         let landmarks = landmarks(census, way)
         var others = scattered(census, way, &random)
         others.shuffle(using: &random)
-        return landmarks + (TestRun.isSoak ? others : Array(others.prefix(3)))
+        return landmarks + (TestRun.isSoak ? others : Array(others.prefix(4)))
     }
 
     private static func landmarks(_ census: Census, _ way: PartsWay) -> [Point] {

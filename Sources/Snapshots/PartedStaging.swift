@@ -48,7 +48,10 @@ struct PartedStaging: Sendable {
         let digests = digest.finish()
         try stager.check(file, digests)
         try await stager.putTable(file, digests, granules(fetched.compactMap(\.self)))
-        return stager.staged(file, digests, try await upload.complete(digests))
+        let whole = try await upload.complete(digests)
+        // Until here the last unit's buffer is taken.
+        withExtendedLifetime(fetched) {}
+        return stager.staged(file, digests, whole)
     }
 
     /// What has to be brought, in order: gaps are fetched in units, and what is held behind `start` is read back in
@@ -100,8 +103,11 @@ struct PartedStaging: Sendable {
                 _ = await mark
                 throw error
             }
-            if let mark = await mark { await upload.keep(mark, after: unit) }
-            return unit
+            if let mark = await mark {
+                await upload.keep(mark, after: unit)
+                return unit
+            }
+            return unit.range.end == file.size ? unit.holding(buffer) : unit
         }
     }
 

@@ -51,6 +51,15 @@ struct FetchedUnit: Sendable {
     var range: ByteRange
     var granules: [CRC32C]
     var crc32c: CRC32C
+    /// Of the last unit, which no saved state covers: it counts as memory until the content is whole, so that what a kill
+    /// wastes stays under the buffers.
+    private var buffer: BufferLease?
+
+    func holding(_ buffer: BufferLease) -> FetchedUnit {
+        var unit = self
+        unit.buffer = buffer
+        return unit
+    }
 
     init(_ range: ByteRange, _ granules: [CRC32C]) {
         self.range = range

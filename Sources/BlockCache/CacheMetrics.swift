@@ -4,7 +4,9 @@ package import Telemetry
 package struct CacheMetrics: Sendable {
     private let memoryHits: Counter
     private let memoryMisses: Counter
-    private let bytes: [String: Counter]
+    private let memoryBytes: Counter
+    private let diskBytesRead: Counter
+    private let networkBytesRead: Counter
     private let mismatches: Counter
     private let evictions: Counter
     private let stored: Counter
@@ -19,16 +21,9 @@ package struct CacheMetrics: Sendable {
             unit: "reads",
             help: "Reads that had to wait for the disk or the network."
         )
-        let pairs = ["memory", "disk", "network"].map { tier in
-            let counter = registry.counter(
-                "cache_bytes_total",
-                unit: "bytes",
-                help: "Bytes that a tier of the cache delivered to the one above it, or to readers.",
-                labels: ["tier": tier]
-            )
-            return (tier, counter)
-        }
-        bytes = Dictionary(uniqueKeysWithValues: pairs)
+        memoryBytes = Self.delivered("memory", registry)
+        diskBytesRead = Self.delivered("disk", registry)
+        networkBytesRead = Self.delivered("network", registry)
         mismatches = registry.counter(
             "disk_cache_mismatches_total",
             unit: "blocks",
@@ -61,14 +56,23 @@ package struct CacheMetrics: Sendable {
         )
     }
 
+    private static func delivered(_ tier: String, _ registry: MetricRegistry) -> Counter {
+        registry.counter(
+            "cache_bytes_total",
+            unit: "bytes",
+            help: "Bytes that a tier of the cache delivered to the one above it, or to readers.",
+            labels: ["tier": tier]
+        )
+    }
+
     func memoryHit(bytes count: Int) {
         memoryHits.add()
-        bytes["memory"]?.add(count)
+        memoryBytes.add(count)
     }
 
     func memoryMiss() { memoryMisses.add() }
-    func diskHit(bytes count: Int) { bytes["disk"]?.add(count) }
-    func networkRead(bytes count: Int) { bytes["network"]?.add(count) }
+    func diskHit(bytes count: Int) { diskBytesRead.add(count) }
+    func networkRead(bytes count: Int) { networkBytesRead.add(count) }
     func diskMismatch() { mismatches.add() }
     func evicted() { evictions.add() }
     func stored(bytes count: Int) { stored.add(count) }
@@ -77,9 +81,9 @@ package struct CacheMetrics: Sendable {
     func uses(bytes count: Int) { used.set(count) }
 
     /// Bytes that came from the disk so far.
-    package var diskBytes: Int { bytes["disk"]?.value ?? 0 }
+    package var diskBytes: Int { diskBytesRead.value }
     /// Bytes that came from the network so far.
-    package var networkBytes: Int { bytes["network"]?.value ?? 0 }
+    package var networkBytes: Int { networkBytesRead.value }
     /// Blocks of the disk that were wrong so far.
     package var diskMismatches: Int { mismatches.value }
     package var diskEvictions: Int { evictions.value }

@@ -2,7 +2,8 @@ import Glibc
 
 /// A few named threads for work that occupies a processor or waits for a disk: hashing, positional I/O.
 ///
-/// Swift's own threads are as many as there are cores; one blocking call there stops half of a small machine.
+/// Swift's own threads are as many as there are cores; one blocking call there stops half of a small machine. A pool that
+/// nobody refers to any more finishes its queue, and its threads end by themselves.
 package final class WorkerPool: Sendable {
     private struct State {
         var queue: [@Sendable () -> Void] = []
@@ -52,11 +53,14 @@ package final class WorkerPool: Sendable {
             pthread_mutex_unlock(mutex)
         }
 
-        func close() {
+        /// False when it was closed before.
+        func close() -> Bool {
             pthread_mutex_lock(mutex)
+            defer { pthread_mutex_unlock(mutex) }
+            if state.isClosed { return false }
             state.isClosed = true
             pthread_cond_broadcast(wakeUp)
-            pthread_mutex_unlock(mutex)
+            return true
         }
     }
 
@@ -72,13 +76,24 @@ package final class WorkerPool: Sendable {
         var started: [NamedThread] = []
         for index in 0..<count {
             let shared = shared
-            started.append(
-                try NamedThread(name: "\(name)-\(index)") {
+            do throws(Errno) {
+                // The threads hold what they share, not the pool: or it would never end.
+                let thread = try NamedThread(name: "\(name)-\(index)") {
                     while let work = shared.next() { work() }
                 }
-            )
+                started.append(thread)
+            } catch {
+                _ = shared.close()
+                started.forEach { $0.detach() }
+                throw error
+            }
         }
         threads = started
+    }
+
+    deinit {
+        // Not joined: the last reference may go on one of the threads.
+        if shared.close() { threads.forEach { $0.detach() } }
     }
 
     /// Queues `work`; it runs once, on one of the threads, in order of submission as threads become free.
@@ -91,9 +106,8 @@ package final class WorkerPool: Sendable {
         }
     }
 
-    /// Lets the queued work finish, then ends the threads and waits for them. Not from one of the threads.
+    /// Lets the queued work finish, then ends the threads and waits for them; once. Not from one of the threads.
     package func close() {
-        shared.close()
-        threads.forEach { $0.join() }
+        if shared.close() { threads.forEach { $0.join() } }
     }
 }

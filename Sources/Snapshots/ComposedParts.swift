@@ -23,7 +23,7 @@ struct ComposedParts: PartedUpload {
 
     private var resources: TransferResources { stager.resources }
     private var store: any ObjectStore { stager.store }
-    var unitSize: Int { UnitPlan.unitSize(fileSize: file.size, bufferSize: resources.pool.bufferSize) }
+    var unitSize: Int { stager.unitSize(file) }
     var markInterval: Int { resources.options.markInterval }
 
     /// Looks at what earlier runs left, and believes what proves right.
@@ -102,13 +102,7 @@ struct ComposedParts: PartedUpload {
 extension ComposedParts {
     func keep(_ mark: DigestMark, after unit: FetchedUnit) async {
         guard
-            let state = try? HashState(
-                transfer: file.hash.transfer,
-                offset: mark.offset,
-                crc32c: mark.crc32c,
-                sha256: mark.sha256State,
-                gitSHA1: mark.gitState
-            ), let bytes = try? state.encoded(),
+            let state = try? HashState(mark, of: file.hash.transfer), let bytes = try? state.encoded(),
             let name = try? resources.paths.state(file.hash.transfer, offset: mark.offset)
         else { return }
         _ = try? await store.put(name, ByteSegments(bytes), WriteOptions(.absent, crc32c: CRC32C.of(bytes)))
@@ -142,12 +136,6 @@ extension ComposedParts {
             return DigestMark(state)
         }
         return nil
-    }
-}
-
-extension DigestMark {
-    init(_ state: HashState) {
-        self.init(offset: state.offset, crc32c: state.crc32c, sha256State: state.sha256, gitState: state.gitSHA1)
     }
 }
 

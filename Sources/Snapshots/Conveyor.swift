@@ -323,7 +323,6 @@ extension Conveyor {
         _ layout: StorageLayout?
     ) async throws(SnapshotError) -> [TransferID: StagingOutcome] {
         let workers = try WorkerPool.hashing()
-        defer { workers.closeInBackground() }
         let resources = TransferResources(
             store: store,
             paths: paths,

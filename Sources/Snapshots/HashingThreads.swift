@@ -9,9 +9,4 @@ extension WorkerPool {
             throw SnapshotError(.internal, "cannot start threads: \(error)")
         }
     }
-
-    /// Ends the threads without holding one of Swift's own while they finish.
-    func closeInBackground() {
-        Task.detached { self.close() }
-    }
 }

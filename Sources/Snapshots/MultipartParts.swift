@@ -146,13 +146,7 @@ extension MultipartParts {
         guard let first = batch.first, let last = batch.last else { return true }
         let transfer = file.hash.transfer
         guard
-            let hash = try? HashState(
-                transfer: transfer,
-                offset: last.mark.offset,
-                crc32c: last.mark.crc32c,
-                sha256: last.mark.sha256State,
-                gitSHA1: last.mark.gitState
-            ),
+            let hash = try? HashState(last.mark, of: transfer),
             let granules = try? CRCTable(
                 granules: batch.flatMap(\.granules),
                 size: last.range.end - first.range.offset

@@ -68,6 +68,25 @@ struct FetchedUnit: Sendable {
     }
 }
 
+extension DigestMark {
+    init(_ state: HashState) {
+        self.init(offset: state.offset, crc32c: state.crc32c, sha256State: state.sha256, gitState: state.gitSHA1)
+    }
+}
+
+extension HashState {
+    /// - Throws: when the mark is none that a state can record.
+    init(_ mark: DigestMark, of transfer: TransferID) throws(ManifestError) {
+        try self.init(
+            transfer: transfer,
+            offset: mark.offset,
+            crc32c: mark.crc32c,
+            sha256: mark.sha256State,
+            gitSHA1: mark.gitState
+        )
+    }
+}
+
 /// Where the parts of one content go, and what earlier runs left there.
 protocol PartedUpload: Sendable {
     /// Bytes of a new part; the last may be shorter.

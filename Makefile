@@ -59,6 +59,7 @@ release: ## Build the two programs for use: optimised, the Swift runtime linked 
 
 bench: setup release ## Measure against the other ways to do it, on this machine, and print a table
 	@PENSTOCK_BINARIES="$(BINARIES)" $(PYTHON) scripts/bench.py
+	@PENSTOCK_BINARIES="$(BINARIES)" $(PYTHON) scripts/bench_read.py
 
 clean: ## Remove what was built; the Python environments too
 	rm -rf .build .build-* .venv-*

@@ -15,7 +15,6 @@ import os
 import pathlib
 import random
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -25,14 +24,9 @@ import time
 import urllib.parse
 import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "Tests" / "Fixtures"), str(ROOT / "Tests" / "Clients")]
+from benchlib import GIB, MIB, Emulators, MemoryFiller, binary, clean_environment, cpu_seconds
+import fetch_minilm
 
-import fetch_minilm  # noqa: E402
-from emulated_hub import binary  # noqa: E402
-
-MIB, GIB = 1 << 20, 1 << 30
-CLOCK = os.sysconf("SC_CLK_TCK")
 HF = str(pathlib.Path(sys.executable).parent / "hf")
 
 UPLOAD = """
@@ -87,11 +81,6 @@ def make_repository(root: pathlib.Path, name: str, files: int, size: int) -> Non
     marker.touch()
 
 
-def cpu_seconds(pid: int) -> float:
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK
-
-
 def tree_size(directory: pathlib.Path) -> int:
     total = 0
     for path, _, names in os.walk(directory):
@@ -101,20 +90,6 @@ def tree_size(directory: pathlib.Path) -> int:
             except OSError:
                 pass
     return total
-
-
-def free_memory() -> int:
-    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemFree:"):
-            return int(line.split()[1]) << 10
-    raise SystemExit("bench: /proc/meminfo has no MemFree")
-
-
-def read_through(file: pathlib.Path) -> None:
-    piece = bytearray(4 * MIB)
-    with open(file, "rb", buffering=0) as source:
-        while source.readinto(piece):
-            pass
 
 
 class DiskWatch(threading.Thread):
@@ -136,54 +111,17 @@ class DiskWatch(threading.Thread):
 
 class Bench:
     def __init__(self, scratch: pathlib.Path, hub_root: pathlib.Path):
-        self.scratch, self.filled = scratch, 0
+        self.scratch, self.memory = scratch, MemoryFiller(scratch)
         #: Files of the Hub, to be in memory before each run.
         self.sources: list = []
-        ready = scratch / "ready"
-        command = [binary("penstock-emulator"), "--root", str(scratch / "emulator"), "--hub-root", str(hub_root)]
-        command += ["--bucket", "bench", "--gcs-port", "0", "--hub-port", "0", "--ready-file", str(ready)]
-        self.server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        while not ready.exists():
-            if self.server.poll() is not None:
-                raise SystemExit("bench: the emulator did not start")
-            time.sleep(0.05)
-        words = dict(word.split("=", 1) for word in ready.read_text().split()[1:])
-        self.gcs, self.hub = words["gcs"], words["hub"]
-        # The tests' own variables are no settings of penstock.
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
-        self.environment.update(STORAGE_EMULATOR_HOST=self.gcs, HF_ENDPOINT=self.hub)
-        self.environment.update(NO_PROXY="127.0.0.1,localhost", no_proxy="127.0.0.1,localhost", HF_HUB_DISABLE_XET="1")
+        self.servers = Emulators(scratch / "emulator", hub_root, scratch)
+        self.gcs, self.hub = self.servers.gcs, self.servers.hub
+        self.environment = clean_environment(STORAGE_EMULATOR_HOST=self.gcs, HF_ENDPOINT=self.hub, HF_HUB_DISABLE_XET="1")
         self.environment.update(HF_HUB_DISABLE_UPDATE_CHECK="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
 
     def files(self, name: str) -> list:
         with urllib.request.urlopen(f"{self.hub}/api/models/bench/{name}/tree/main?recursive=true", timeout=600) as reply:
             return [entry for entry in json.load(reply) if entry["type"] == "file"]
-
-    def fill_memory(self) -> None:
-        """Fills the machine's free memory with pages of a file that is read, as on a machine that ran for a while.
-
-        A virtual machine may get its memory from the host page by page at the first write, for several times what the
-        write itself costs, and give it back seconds after it was freed. Whoever writes 4 GiB to free memory is charged
-        with that, and by chance: what came before decides how much of it is there. Pages of the page cache stay, and
-        are given up for others at once. On other machines this changes nothing, since page cache is all it makes.
-        """
-        for file in self.sources:
-            read_through(file)
-        filler = self.scratch / "filler"
-        if not filler.exists():
-            filler.touch()
-            os.truncate(filler, 1 << 40)
-        piece = bytearray(4 * MIB)
-        with open(filler, "rb", buffering=0) as pages:
-            pages.seek(self.filled)
-            least, idle = free_memory(), 0
-            # Some of it the kernel keeps for others: the end is where reading more takes nothing away.
-            while least > GIB and idle < 2 * GIB:
-                count = sum(pages.readinto(piece) for _ in range(16))
-                self.filled += count
-                free = free_memory()
-                idle = 0 if free < least - 16 * MIB else idle + count
-                least = min(least, free)
 
     def warm_up(self) -> None:
         """Python compiles what it imports for the first time."""
@@ -211,10 +149,10 @@ class Bench:
         work = self.scratch / "work"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
-        self.fill_memory()
+        self.memory.fill(self.sources)
         usage, watch = Usage(), DiskWatch(work)
         watch.start()
-        before, began = cpu_seconds(self.server.pid), time.monotonic()
+        before, began = cpu_seconds(self.servers.pid), time.monotonic()
         for command in commands:
             process = subprocess.Popen(command, env=self.environment, cwd=work, stdout=subprocess.DEVNULL)
             _, status, spent = os.wait4(process.pid, 0)
@@ -224,7 +162,7 @@ class Bench:
             usage.client_cpu += spent.ru_utime + spent.ru_stime
             usage.rss = max(usage.rss, spent.ru_maxrss * 1024)
         usage.wall = time.monotonic() - began
-        usage.server_cpu = cpu_seconds(self.server.pid) - before
+        usage.server_cpu = cpu_seconds(self.servers.pid) - before
         usage.disk = watch.stop()
         shutil.rmtree(work)
         found = self.wipe_bucket()
@@ -247,10 +185,6 @@ class Bench:
             PIPE: [side_by_side(pipes)],
             HASH: [side_by_side(hashes)],
         }
-
-    def stop(self) -> None:
-        self.server.send_signal(signal.SIGTERM)
-        self.server.wait(timeout=60)
 
 
 def row(title: str, runs: list, gib: float, own: float) -> str:
@@ -292,7 +226,7 @@ def run_case(bench: Bench, name: str, files: int, size: int, rounds: int) -> Non
         walls = ", ".join(f"{title} {turn[title].wall:.2f} s" for title in order)
         shown = ", ".join(f"{ratio:.2f} {what}" for what, ratio in ratios(turn, files).items())
         print(f"round {index + 1}: {walls}: {shown}", flush=True)
-    gib = files * size / (1 << 30)
+    gib = files * size / GIB
     own = statistics.median(turn[OURS].wall for turn in turns)
     print(f"median of {rounds} rounds; CPU in seconds per GiB, sizes in MiB")
     print(f"{'':<26}   wall s    GB/s   client   server       RSS      disk  of ours")
@@ -324,7 +258,7 @@ def main() -> None:
             bench.sources = sorted((hub_root / "models" / "bench" / name).iterdir())
             run_case(bench, name, files, size, options.rounds)
     finally:
-        bench.stop()
+        bench.servers.stop()
         shutil.rmtree(scratch, ignore_errors=True)
 
 

@@ -158,6 +158,7 @@ package final class BlockCache: Sendable {
             offset: fetch.slotOffset + start,
             count: range.count
         )
+        if range.count >= BlockGeometry.blockSize { arena.willFill(fetch.slots) }
         let verification = FetchVerification(
             content: fetch.content,
             range: range,

@@ -28,10 +28,9 @@ enum FUSEOperations {
             guard let name, let text = String(validatingCString: name) else { return reply.error(.noEntry) }
             session.filesystem.lookup(NodeID(parent), text) { result in
                 switch result {
-                case .success(let attributes):
-                    let isKnown = reply.entry(session.entry(attributes))
-                    if !isKnown { session.filesystem.forget(attributes.node, 1) }
-                case .failure(.noEntry): _ = reply.entry(session.negativeEntry)
+                case .success(let found):
+                    let isKnown = reply.entry(session.entry(found.attributes, until: found.validUntil))
+                    if !isKnown, let attributes = found.attributes { session.filesystem.forget(attributes.node, 1) }
                 case .failure(let error): reply.error(error)
                 }
             }
@@ -52,7 +51,7 @@ enum FUSEOperations {
             guard let request, let session = FUSESession.of(request) else { return }
             do throws(FilesystemError) {
                 var status = session.status(try session.filesystem.attributes(NodeID(node)))
-                fuse_reply_attr(request, &status, session.timeout)
+                fuse_reply_attr(request, &status, FUSESession.forever)
             } catch {
                 fuse_reply_err(request, Errno(error).code)
             }
@@ -106,9 +105,9 @@ enum FUSEOperations {
             guard let (session, reply) = park(request) else { return }
             session.filesystem.openDirectory(NodeID(node)) { result in
                 switch result {
-                case .success(let handle):
-                    let isOpen = reply.opened(session.openDirectory(handle))
-                    if !isOpen { session.filesystem.releaseDirectory(handle) }
+                case .success(let directory):
+                    let isOpen = reply.opened(session.openDirectory(directory))
+                    if !isOpen { session.filesystem.releaseDirectory(directory.handle) }
                 case .failure(let error): reply.error(error)
                 }
             }

@@ -29,6 +29,7 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
     private let agreeing = Atomic<UInt64>(0)
     // Set once in init, before any thread runs.
     private var session: OpaquePointer?
+    private var notifier: KernelNotifier?
 
     /// - Parameters:
     ///   - backings: where the kernel behind an open /dev/fuse takes files to read them by itself; nil: it shall not.
@@ -74,6 +75,14 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
         guard result == 0 else { throw MountError("libfuse refused the channel", Errno(abs(result))) }
         // From here on libfuse closes it, in fuse_session_destroy.
         _ = channel.descriptor.release()
+        let notifier = KernelNotifier { [weak self] directory, name in self?.forget(name, in: directory) }
+        self.notifier = notifier
+        filesystem.observeNames { directory, names in notifier.forget(names, in: directory) }
+    }
+
+    /// The kernel looks the name up again when it is used next. It may not know the directory any more: no matter.
+    private func forget(_ name: EntryName, in directory: NodeID) {
+        fuse_lowlevel_notify_inval_entry(session, directory.value, name.value, name.value.utf8.count)
     }
 
     deinit {
@@ -114,6 +123,7 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
             hasServed = true
         }
         guard activity.threadEnded() else { return }
+        notifier?.end()
         passthrough?.end()
         ended()
     }

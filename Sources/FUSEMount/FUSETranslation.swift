@@ -6,8 +6,13 @@ import Telemetry
 
 // The filesystem's values in the kernel's shapes.
 extension FUSESession {
-    /// How long the kernel may believe names and attributes, in seconds.
-    var timeout: Double { filesystem.source.timeToLive.inSeconds }
+    /// In seconds, for what never changes: an inode is one generation of an object, and its attributes are that one's.
+    static let forever = 365.0 * 86_400
+
+    /// How long the kernel may believe a name, in seconds.
+    static func timeout(until moment: MonotonicInstant) -> Double {
+        moment == .distantFuture ? forever : min(max(0, SystemTime().now().duration(to: moment).inSeconds), forever)
+    }
 
     func status(_ attributes: NodeAttributes) -> stat {
         var status = stat()
@@ -32,20 +37,14 @@ extension FUSESession {
         return status
     }
 
-    func entry(_ attributes: NodeAttributes) -> fuse_entry_param {
+    /// What stands under a name, also "nothing" (a node of 0), to be remembered as long as the listing is believed.
+    func entry(_ attributes: NodeAttributes?, until moment: MonotonicInstant) -> fuse_entry_param {
         var entry = fuse_entry_param()
+        entry.entry_timeout = Self.timeout(until: moment)
+        guard let attributes else { return entry }
         entry.ino = attributes.node.value
-        entry.generation = 0
         entry.attr = status(attributes)
-        entry.attr_timeout = timeout
-        entry.entry_timeout = timeout
-        return entry
-    }
-
-    /// "There is none", to be remembered as long as what there is.
-    var negativeEntry: fuse_entry_param {
-        var entry = fuse_entry_param()
-        entry.entry_timeout = timeout
+        entry.attr_timeout = Self.forever
         return entry
     }
 
@@ -57,13 +56,12 @@ extension FUSESession {
         return info
     }
 
-    func openDirectory(_ handle: UInt64) -> fuse_file_info {
+    /// What the kernel has of a directory it may show again, until an open finds that it has changed.
+    func openDirectory(_ directory: Filesystem.OpenedDirectory) -> fuse_file_info {
         var info = fuse_file_info()
-        info.fh = handle
-        if filesystem.source.isFixed {
-            info.cache_readdir = 1
-            info.keep_cache = 1
-        }
+        info.fh = directory.handle
+        info.cache_readdir = 1
+        info.keep_cache = directory.isUnchanged ? 1 : 0
         return info
     }
 
@@ -135,9 +133,13 @@ extension FUSESession {
 
     // MARK: Extended attributes
 
+    /// Only the namespace `user` is known, as on other filesystems without ACLs (xattr(7)).
+    ///
     /// With a size of 0 the length is asked for; a smaller buffer than needed is ERANGE (getxattr(2)).
     func extendedAttribute(_ request: fuse_req_t, _ node: NodeID, _ name: String?, _ size: Int) {
         do throws(FilesystemError) {
+            // With ENODATA, ls(1) asks for the ACL of each file; after this, once in its life.
+            guard let name, name.utf8.starts(with: "user.".utf8) else { throw .notSupported }
             let all = try extendedAttributes(node)
             guard let value = all.first(where: { $0.name == name })?.value else { throw .noAttribute }
             answer(request, Array(value.utf8), size)
@@ -191,7 +193,8 @@ struct DirectoryPage {
         var next = offset
         while next < listing.entries.count + 2 {
             let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[used..<capacity])
-            let count = next < 2 ? addDot(next, to: rest) : add(listing.entries[next - 2], after: next, to: rest)
+            let count =
+                next < 2 ? addDot(next, to: rest) : add(listing.entries[next - 2], of: listing, after: next, to: rest)
             guard let count else { break }
             used += count
             next += 1
@@ -210,6 +213,7 @@ struct DirectoryPage {
 
     private func add(
         _ line: DirectoryEntry,
+        of listing: DirectoryListing,
         after index: Int,
         to buffer: UnsafeMutableRawBufferPointer
     ) -> Int? {
@@ -219,7 +223,7 @@ struct DirectoryPage {
             let needed = fuse_add_direntry_plus(nil, nil, 0, line.name.value, nil, 0)
             guard needed <= buffer.count, case .success(let attributes) = session.filesystem.remember(line, in: node)
             else { return nil }
-            entry = session.entry(attributes)
+            entry = session.entry(attributes, until: listing.validUntil)
         } else {
             entry.attr.st_ino = UInt(session.filesystem.number(of: line, in: node))
             entry.attr.st_mode = line.isDirectory ? S_IFDIR : S_IFREG

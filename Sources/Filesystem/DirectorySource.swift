@@ -1,6 +1,7 @@
 package import Checksums
 package import LinuxPlatform
 package import ObjectStorage
+import Synchronization
 
 /// What is known of a file before any of its bytes are read.
 package final class FileFacts: Sendable {
@@ -63,27 +64,63 @@ package struct DirectoryEntry: Sendable {
 
 /// Everything in one directory at one moment, in byte order of names.
 package final class DirectoryListing: Sendable {
+    private static let lastSerial = Atomic<UInt64>(0)
+
     package let entries: [DirectoryEntry]
+    /// Names of the directories among them, in the same order.
+    package let directories: [EntryName]
     /// After this it is to be asked for again.
     package let validUntil: MonotonicInstant
-    private let index: [EntryName: Int]
+    /// Of all files in it.
+    package let bytes: Int
+    /// No other listing of this process has it.
+    package let serial: UInt64
 
-    /// - Parameter entries: no name twice; in any order.
+    /// - Parameter entries: no name twice; in any order. In byte order they take no time.
     package init(_ entries: [DirectoryEntry], validUntil: MonotonicInstant) {
-        self.entries = entries.sorted { $0.name < $1.name }
+        let sorted = entries.sorted { $0.name < $1.name }
+        self.entries = sorted
+        directories = sorted.compactMap { $0.isDirectory ? $0.name : nil }
+        bytes = sorted.reduce(0) { $0 &+ ($1.file?.size ?? 0) }
         self.validUntil = validUntil
-        index = Dictionary(uniqueKeysWithValues: self.entries.enumerated().map { ($1.name, $0) })
+        serial = Self.lastSerial.add(1, ordering: .relaxed).newValue
     }
 
-    package subscript(_ name: EntryName) -> DirectoryEntry? { index[name].map { entries[$0] } }
+    package subscript(_ name: EntryName) -> DirectoryEntry? {
+        var (low, high) = (0, entries.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if entries[middle].name < name { low = middle + 1 } else { high = middle }
+        }
+        return low < entries.count && entries[low].name == name ? entries[low] : nil
+    }
+
+    /// Names that mean something else in `other`, or are only in one of the two; in order.
+    func changes(to other: DirectoryListing) -> [EntryName] {
+        var changed: [EntryName] = []
+        var (mine, theirs) = (entries[...], other.entries[...])
+        while let left = mine.first, let right = theirs.first {
+            if left.name == right.name {
+                let isSame = left.isDirectory == right.isDirectory && left.generation == right.generation
+                if !isSame { changed.append(left.name) }
+                mine.removeFirst()
+                theirs.removeFirst()
+            } else if left.name < right.name {
+                changed.append(left.name)
+                mine.removeFirst()
+            } else {
+                changed.append(right.name)
+                theirs.removeFirst()
+            }
+        }
+        return changed + mine.map(\.name) + theirs.map(\.name)
+    }
 }
 
 /// Knows what stands in the directories of a mount.
 package protocol DirectorySource: AnyObject, Sendable {
     /// Nothing in it ever changes: the kernel may remember it for as long as the mount lives.
     var isFixed: Bool { get }
-    /// How long an answer, also "there is none", may be believed.
-    var timeToLive: Duration { get }
     /// When the snapshot, or the mount, was made.
     var modified: UnixTime { get }
     /// Files and their bytes as far as they are known, for statfs(2).
@@ -99,4 +136,22 @@ package protocol DirectorySource: AnyObject, Sendable {
         _ path: String,
         _ completion: @escaping @Sendable (Result<DirectoryListing, FilesystemError>) -> Void
     )
+
+    /// Somebody has opened the directory to read it, and may go on with others: they may be got before that.
+    func opened(_ path: String)
+
+    /// The store has shown that what the directory's listing says is over: nothing more is answered from it.
+    func distrust(_ path: String)
+
+    /// Asks to be told of names that mean something else than an earlier answer, which was still to be believed, had said.
+    ///
+    /// - Parameter changed: the directory and names in it; called with no lock held, on any thread.
+    func observe(_ changed: @escaping @Sendable (_ path: String, _ names: [EntryName]) -> Void)
+}
+
+/// For sources in which nothing changes.
+extension DirectorySource {
+    package func opened(_ path: String) {}
+    package func distrust(_ path: String) {}
+    package func observe(_ changed: @escaping @Sendable (_ path: String, _ names: [EntryName]) -> Void) {}
 }

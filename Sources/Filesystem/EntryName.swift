@@ -16,7 +16,11 @@ package struct EntryName: Hashable, Comparable, Sendable, CustomStringConvertibl
     package static func == (left: Self, right: Self) -> Bool { left.value.utf8.elementsEqual(right.value.utf8) }
 
     package static func < (left: Self, right: Self) -> Bool {
-        left.value.utf8.lexicographicallyPrecedes(right.value.utf8)
+        // Listings are sorted and searched by this: over plain bytes it takes a fifth of the time.
+        let isLess = left.value.utf8.withContiguousStorageIfAvailable { left in
+            right.value.utf8.withContiguousStorageIfAvailable { right in left.lexicographicallyPrecedes(right) }
+        }
+        return (isLess ?? nil) ?? left.value.utf8.lexicographicallyPrecedes(right.value.utf8)
     }
 
     package func hash(into hasher: inout Hasher) {

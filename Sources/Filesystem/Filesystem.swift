@@ -14,6 +14,14 @@ package struct NodeAttributes: Hashable, Sendable {
     package var modified: UnixTime
 }
 
+/// What a directory holds under a name.
+package struct FoundName: Sendable {
+    /// Nil: nothing.
+    package var attributes: NodeAttributes?
+    /// After this the name may mean something else.
+    package var validUntil: MonotonicInstant
+}
+
 /// Makes an object's generation readable.
 package protocol ContentOpener: AnyObject, Sendable {
     /// Gets what is needed to verify the bytes. The completion is called exactly once, with no lock held.
@@ -33,6 +41,9 @@ package final class Filesystem: Sendable {
     package typealias Completion<Value> = @Sendable (Result<Value, FilesystemError>) -> Void
     /// Sees the bytes of a read, valid during the call only; called exactly once.
     package typealias BytesReader = @Sendable (Result<[UnsafeRawBufferPointer], FilesystemError>) -> Void
+
+    /// Told of names in a directory that mean something else than was said, before that was over.
+    package typealias NamesObserver = @Sendable (_ directory: NodeID, _ names: [EntryName]) -> Void
 
     package struct Options: Sendable {
         /// Shown as `user.penstock.source`, for example the URL that is mounted.
@@ -61,6 +72,9 @@ package final class Filesystem: Sendable {
         var idle: [NodeID] = []
         var directories: [UInt64: DirectoryListing] = [:]
         var lastDirectory: UInt64 = 0
+        /// The serial of the listing that a directory's last open showed.
+        var shown: [NodeID: UInt64] = [:]
+        var namesObserver: NamesObserver?
     }
 
     /// A read may ask for so many bytes at most.
@@ -86,19 +100,24 @@ package final class Filesystem: Sendable {
         self.cache = cache
         self.options = options
         state = Lock(State(inodes: try InodeTable(modified: source.modified)))
+        source.observe { [weak self] path, names in self?.changed(path, names) }
     }
 
     // MARK: Names and attributes
 
-    /// Finds a name, and counts that the kernel knows it.
-    package func lookup(_ parent: NodeID, _ name: String, _ completion: @escaping Completion<NodeAttributes>) {
+    /// Finds a name, and counts that the kernel knows it. Fails with `noEntry` only for what can be no name.
+    package func lookup(_ parent: NodeID, _ name: String, _ completion: @escaping Completion<FoundName>) {
         guard name.utf8.count <= EntryName.maximumLength else { return completion(.failure(.nameTooLong)) }
         guard let name = EntryName(name) else { return completion(.failure(.noEntry)) }
         listing(of: parent) { [self] result in
             completion(
                 result.flatMap { listing in
-                    guard let entry = listing[name] else { return .failure(.noEntry) }
-                    return remember(entry, in: parent)
+                    guard let entry = listing[name] else {
+                        return .success(FoundName(attributes: nil, validUntil: listing.validUntil))
+                    }
+                    return remember(entry, in: parent).map {
+                        FoundName(attributes: $0, validUntil: listing.validUntil)
+                    }
                 }
             )
         }
@@ -122,6 +141,7 @@ package final class Filesystem: Sendable {
         let readers = state.withLock { state in
             state.inodes.forget(node, count).map { gone in
                 state.facts[gone] = nil
+                state.shown[gone] = nil
                 state.idle.removeAll { $0 == gone }
                 return state.open.removeValue(forKey: gone)
             }
@@ -153,12 +173,16 @@ package final class Filesystem: Sendable {
 
     /// The listing of a directory's inode, as fresh as the source promises.
     func listing(of node: NodeID, _ completion: @escaping Completion<DirectoryListing>) {
-        let (record, path) = state.withLock { ($0.inodes.record(node), $0.inodes.path(node)) }
-        guard let record, let path else { return completion(.failure(.stale)) }
+        let record = state.withLock { $0.inodes.record(node) }
+        guard let record, let path = path(of: node) else { return completion(.failure(.stale)) }
         guard record.isDirectory else { return completion(.failure(.notDirectory)) }
-        let joined = path.map(\.value).joined(separator: "/")
-        if let known = source.known(joined) { return completion(.success(known)) }
-        source.load(joined, completion)
+        if let known = source.known(path) { return completion(.success(known)) }
+        source.load(path, completion)
+    }
+
+    /// Names parted by `/`, as a source of directories knows them; nil for what is unknown.
+    func path(of node: NodeID) -> String? {
+        state.withLock { $0.inodes.path(node) }.map { $0.map(\.value).joined(separator: "/") }
     }
 
     // MARK: Files
@@ -238,7 +262,10 @@ package final class Filesystem: Sendable {
                 guard let range = Self.range(offset, count, size: content.content.size) else {
                     return reader(.success([]))
                 }
-                content.read(BlockCache.ReadID(id), range) { bytes in reader(bytes.mapError(FilesystemError.init)) }
+                content.read(BlockCache.ReadID(id), range) { [self] bytes in
+                    if case .failure(.stale) = bytes { noteGone(node) }
+                    reader(bytes.mapError(FilesystemError.init))
+                }
             }
         }
     }

@@ -6,18 +6,28 @@ import ObjectStorage
 extension Filesystem {
     // MARK: Directories
 
+    package struct OpenedDirectory: Sendable {
+        /// For `directory` and `releaseDirectory`.
+        package var handle: UInt64
+        /// It is as it was shown when it was opened before: what the kernel kept of that is right.
+        package var isUnchanged: Bool
+    }
+
     /// Opens a directory: whoever reads it through this handle sees it as it is now.
-    package func openDirectory(_ node: NodeID, _ completion: @escaping Completion<UInt64>) {
+    package func openDirectory(_ node: NodeID, _ completion: @escaping Completion<OpenedDirectory>) {
         listing(of: node) { [self] result in
             completion(
                 result.map { listing in
                     state.withLock { state in
                         state.lastDirectory += 1
                         state.directories[state.lastDirectory] = listing
-                        return state.lastDirectory
+                        let before = state.shown.updateValue(listing.serial, forKey: node)
+                        return OpenedDirectory(handle: state.lastDirectory, isUnchanged: before == listing.serial)
                     }
                 }
             )
+            // Behind the answer: it is not what this caller waits for.
+            if case .success = result, let path = path(of: node) { source.opened(path) }
         }
     }
 
@@ -47,6 +57,24 @@ extension Filesystem {
         state.withLock { state in
             state.inodes.record(node).flatMap { state.inodes.record($0.parent)?.number } ?? 1
         }
+    }
+
+    // MARK: Changes
+
+    /// Has names that change told to whoever caches them. Set once.
+    package func observeNames(_ observer: @escaping NamesObserver) { state.withLock { $0.namesObserver = observer } }
+
+    /// A file's generation is gone at the store. If its directory's listing still names it, the listing is over.
+    func noteGone(_ node: NodeID) {
+        let (record, name) = state.withLock { ($0.inodes.record(node), $0.inodes.name(node)) }
+        guard !source.isFixed, let record, let name, let parent = path(of: record.parent) else { return }
+        if source.known(parent)?[name]?.generation == record.generation { source.distrust(parent) }
+    }
+
+    func changed(_ path: String, _ names: [EntryName]) {
+        let segments = path.utf8.split(separator: 0x2F).compactMap { EntryName(String(Substring($0))) }
+        let (node, observer) = state.withLock { ($0.inodes.node(at: segments), $0.namesObserver) }
+        if let node, let observer { observer(node, names) }
     }
 
     // MARK: Extended attributes

@@ -123,6 +123,16 @@ final class InodeTable {
         return path.reversed()
     }
 
+    /// The inode that stands at a path now, if it is known.
+    func node(at path: [EntryName]) -> NodeID? {
+        var node = NodeID.root
+        for name in path {
+            guard let child = children[Child(parent: node, name: name)] else { return nil }
+            node = child
+        }
+        return node
+    }
+
     /// The inode of what a directory source says stands under a name; a new one when the generation is new.
     ///
     /// - Parameter isCounted: whether the kernel is told, and will forget it once more.

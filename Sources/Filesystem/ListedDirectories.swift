@@ -4,7 +4,8 @@ package import ObjectStorage
 package import Telemetry
 
 /// The directories of a prefix as its listings show them: one listing with a delimiter for each directory, believed for a
-/// while, also in what it does not hold.
+/// while, also in what it does not hold. Who walks through the tree finds directories listed before they are opened: see
+/// `DirectoryWalk`.
 ///
 /// Objects whose names cannot be files are hidden, each with one warning: empty segments (`//`), `.` and `..`, segments
 /// over 255 bytes, an object named like a directory beside it. An object that is only a directory's mark (`dir/`) is
@@ -14,9 +15,30 @@ package final class ListedDirectories: DirectorySource {
 
     private struct State {
         var listings: [BytePath: DirectoryListing] = [:]
+        /// Who waits for a listing that is under way: nobody, when it was begun before anybody asked.
         var loading: [BytePath: [Completion]] = [:]
+        var walk = DirectoryWalk()
+        /// Too large to be listed before somebody asks.
+        var large: Set<BytePath> = []
+        /// Whose listings are known to be over.
+        var distrusted: Set<BytePath> = []
+        var observer: (@Sendable (String, [EntryName]) -> Void)?
         var warned: Set<BytePath> = []
+        /// Of all listings, each counted as one, too.
         var entries = 0
+        /// Of the files in all listings.
+        var bytes = 0
+
+        mutating func remember(_ listing: DirectoryListing, _ key: BytePath) {
+            distrusted.remove(key)
+            large.remove(key)
+            let old = listings.updateValue(listing, forKey: key)
+            entries += listing.entries.count + 1 - (old.map { $0.entries.count + 1 } ?? 0)
+            bytes &+= listing.bytes &- (old?.bytes ?? 0)
+            guard entries > ListedDirectories.maximumEntries else { return }
+            listings = [:]
+            (entries, bytes) = (0, 0)
+        }
     }
 
     /// Entries that may be remembered at once, in all directories; then everything is forgotten and asked again.
@@ -24,12 +46,16 @@ package final class ListedDirectories: DirectorySource {
     /// A directory with more is refused.
     private static let maximumDirectory = 1_000_000
     private static let maximumWarnings = 1000
+    /// A listing that nobody waits for ends after so many pages: what is so large may not be wanted at all.
+    private static let maximumPagesAhead = 10
+    private static let maximumLarge = 10_000
 
     private let store: any ObjectStore
     private let prefix: ObjectPrefix
     private let time: any TimeSource
     private let log: Log
     private let state = Lock(State())
+    /// How long an answer, also "there is none", may be believed.
     package let timeToLive: Duration
     package let modified: UnixTime
 
@@ -49,10 +75,14 @@ package final class ListedDirectories: DirectorySource {
     }
 
     package var isFixed: Bool { false }
-    package var totals: (files: Int, bytes: Int) { (0, 0) }
+    /// Of what is listed: a bucket does not tell what it holds.
+    package var totals: (files: Int, bytes: Int) {
+        state.withLock { ($0.entries - $0.listings.count, $0.bytes) }
+    }
 
     package func known(_ path: String) -> DirectoryListing? {
-        let listing = state.withLock { $0.listings[BytePath(path)] }
+        let key = BytePath(path)
+        let listing = state.withLock { $0.distrusted.contains(key) ? nil : $0.listings[key] }
         guard let listing, time.now() < listing.validUntil else { return nil }
         return listing
     }
@@ -60,88 +90,148 @@ package final class ListedDirectories: DirectorySource {
     package func load(_ path: String, _ completion: @escaping Completion) {
         let key = BytePath(path)
         let isFirst = state.withLock { state in
+            let isFirst = state.loading[key] == nil
             state.loading[key, default: []].append(completion)
-            return state.loading[key]?.count == 1
+            return isFirst
         }
-        guard isFirst else { return }
+        if isFirst { begin(path) }
+    }
+
+    package func opened(_ path: String) {
+        guard timeToLive > .zero else { return }
+        let now = time.now()
+        let wishes = state.withLock { state in
+            var walk = state.walk
+            let wishes = walk.opened(path) { path in
+                let key = BytePath(path)
+                let isLoading = state.loading[key] != nil || state.large.contains(key)
+                guard let listing = state.listings[key] else {
+                    return isLoading ? DirectoryWalk.Known(directories: [], isCurrent: true) : nil
+                }
+                let isCurrent = isLoading || now < listing.validUntil
+                return DirectoryWalk.Known(directories: listing.directories, isCurrent: isCurrent)
+            }
+            state.walk = walk
+            for wish in wishes { state.loading[BytePath(wish)] = [] }
+            return wishes
+        }
+        wishes.forEach(begin)
+    }
+
+    package func distrust(_ path: String) {
+        let key = BytePath(path)
+        let isFirst = state.withLock { state in
+            state.distrusted.insert(key)
+            guard state.loading[key] == nil else { return false }
+            state.loading[key] = []
+            return true
+        }
+        if isFirst { begin(path) }
+    }
+
+    package func observe(_ changed: @escaping @Sendable (_ path: String, _ names: [EntryName]) -> Void) {
+        state.withLock { $0.observer = changed }
+    }
+
+    private func begin(_ path: String) {
         Task {
             let result: Result<DirectoryListing, FilesystemError>
             do throws(ObjectStoreError) {
-                result = .success(try await self.list(path))
+                guard let listing = try await self.list(path) else { return }
+                result = .success(listing)
             } catch {
                 self.log.error("cannot list a directory", ["path": LogValue(path), "error": LogValue(error)])
                 result = .failure(error.code == .deadlineExceeded ? .timedOut : .inputOutput)
             }
-            let waiting = self.remember(result, key)
-            for completion in waiting { completion(result) }
+            self.finish(path, result)
         }
     }
 
-    private func remember(_ result: Result<DirectoryListing, FilesystemError>, _ key: BytePath) -> [Completion] {
-        state.withLock { state in
-            if case .success(let listing) = result {
-                state.entries += listing.entries.count + 1 - (state.listings[key].map { $0.entries.count + 1 } ?? 0)
-                state.listings[key] = listing
-                if state.entries > Self.maximumEntries {
-                    state.listings = [:]
-                    state.entries = 0
-                }
-            }
-            return state.loading.removeValue(forKey: key) ?? []
+    private func finish(_ path: String, _ result: Result<DirectoryListing, FilesystemError>) {
+        let key = BytePath(path)
+        let now = time.now()
+        let (waiting, before, observer) = state.withLock { state in
+            let before = state.listings[key]
+            if case .success(let listing) = result { state.remember(listing, key) }
+            return (state.loading.removeValue(forKey: key) ?? [], before, state.observer)
+        }
+        if let observer, let before, now < before.validUntil, case .success(let listing) = result {
+            let changes = before.changes(to: listing)
+            if !changes.isEmpty { observer(path, changes) }
+        }
+        for completion in waiting { completion(result) }
+    }
+
+    /// Forgets a listing under way when nobody waits for it; whether that was so.
+    private func abandon(_ path: String) -> Bool {
+        let key = BytePath(path)
+        return state.withLock { state in
+            guard state.loading[key]?.isEmpty ?? true else { return false }
+            state.loading[key] = nil
+            if state.large.count < Self.maximumLarge { state.large.insert(key) }
+            return true
         }
     }
 
-    private func list(_ path: String) async throws(ObjectStoreError) -> DirectoryListing {
+    /// Nil when it was begun before anybody asked, and turned out to be too large for that.
+    private func list(_ path: String) async throws(ObjectStoreError) -> DirectoryListing? {
         let directory = prefix.value + (path.isEmpty ? "" : path + "/")
         let asked = time.now()
-        var objects: [ObjectAttributes] = []
-        var prefixes: [String] = []
+        var entries: [DirectoryEntry] = []
+        var pages = 0
         var request = ListRequest(prefix: directory, delimiter: "/")
         repeat {
+            if pages >= Self.maximumPagesAhead, abandon(path) { return nil }
+            pages += 1
             let page = try await store.list(request)
-            objects += page.objects
-            prefixes += page.prefixes
-            if objects.count + prefixes.count > Self.maximumDirectory {
+            // Page by page: a million descriptions of objects would take several times what becomes of them.
+            entries += page.prefixes.compactMap { self.entry(directory: $0, in: directory, isRoot: path.isEmpty) }
+            entries += page.objects.compactMap { self.entry(object: $0, in: directory) }
+            if entries.count > Self.maximumDirectory {
                 throw ObjectStoreError(.invalidRequest, "more than \(Self.maximumDirectory) names in one directory")
             }
             request.pageToken = page.nextPageToken
         } while request.pageToken != nil
-        let entries = entries(objects, prefixes, in: directory, isRoot: path.isEmpty)
         // Believed from when it was asked for: what it says may be as old as that.
-        return DirectoryListing(entries, validUntil: asked.advanced(by: timeToLive))
+        return DirectoryListing(unique(entries, in: directory), validUntil: asked.advanced(by: timeToLive))
     }
 
-    private func entries(
-        _ objects: [ObjectAttributes],
-        _ prefixes: [String],
-        in directory: String,
-        isRoot: Bool
-    ) -> [DirectoryEntry] {
-        var entries: [EntryName: DirectoryEntry] = [:]
-        for below in prefixes {
-            let bytes = below.utf8.dropFirst(directory.utf8.count).dropLast()
-            let segment = String(decoding: bytes, as: UTF8.self)
-            if isRoot, segment == PenstockPaths.directory { continue }
-            guard let name = EntryName(segment) else {
-                warn(below, "a directory cannot have that name")
+    /// In order, each name once: a directory's rather than an object's.
+    private func unique(_ entries: [DirectoryEntry], in directory: String) -> [DirectoryEntry] {
+        var unique: [DirectoryEntry] = []
+        unique.reserveCapacity(entries.count)
+        for entry in entries.sorted(by: { $0.name < $1.name }) {
+            guard let last = unique.last, last.name == entry.name else {
+                unique.append(entry)
                 continue
             }
-            entries[name] = DirectoryEntry(directory: name, modified: modified)
+            if last.isDirectory != entry.isDirectory {
+                warn(directory + entry.name.value, "a directory has the same name")
+            }
+            if entry.isDirectory { unique[unique.count - 1] = entry }
         }
-        for object in objects {
-            let rest = object.name.value.utf8.dropFirst(directory.utf8.count)
-            if rest.isEmpty { continue }
-            guard let name = EntryName(String(decoding: rest, as: UTF8.self)) else {
-                warn(object.name.value, "a file cannot have that name")
-                continue
-            }
-            guard entries[name] == nil else {
-                warn(object.name.value, "a directory has the same name")
-                continue
-            }
-            entries[name] = DirectoryEntry(file: facts(object), name: name)
+        return unique
+    }
+
+    private func entry(directory below: String, in directory: String, isRoot: Bool) -> DirectoryEntry? {
+        let bytes = below.utf8.dropFirst(directory.utf8.count).dropLast()
+        let segment = String(decoding: bytes, as: UTF8.self)
+        if isRoot, segment == PenstockPaths.directory { return nil }
+        guard let name = EntryName(segment) else {
+            warn(below, "a directory cannot have that name")
+            return nil
         }
-        return Array(entries.values)
+        return DirectoryEntry(directory: name, modified: modified)
+    }
+
+    private func entry(object: ObjectAttributes, in directory: String) -> DirectoryEntry? {
+        let rest = object.name.value.utf8.dropFirst(directory.utf8.count)
+        if rest.isEmpty { return nil }
+        guard let name = EntryName(String(decoding: rest, as: UTF8.self)) else {
+            warn(object.name.value, "a file cannot have that name")
+            return nil
+        }
+        return DirectoryEntry(file: facts(object), name: name)
     }
 
     private func facts(_ object: ObjectAttributes) -> FileFacts {

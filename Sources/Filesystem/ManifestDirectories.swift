@@ -59,7 +59,6 @@ package final class ManifestDirectories: DirectorySource {
     }
 
     package var isFixed: Bool { true }
-    package var timeToLive: Duration { .seconds(365 * 86_400) }
 
     package func known(_ path: String) -> DirectoryListing? {
         if path.isEmpty { return root }

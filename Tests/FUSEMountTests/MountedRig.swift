@@ -91,6 +91,7 @@ final class MountedRig: Sendable {
     struct Failed: Error, CustomStringConvertible { let description: String }
 
     let directory: TemporaryDirectory
+    let bucket = MemoryBucket()
     let mount: FUSEMount
     let metrics: MountMetrics
     let lines: LogLines
@@ -116,7 +117,6 @@ final class MountedRig: Sendable {
         directory = try TemporaryDirectory()
         let mountPoint = directory.appending("mnt")
         guard mkdir(mountPoint, 0o755) == 0 else { throw Errno.current }
-        let bucket = MemoryBucket()
         var files: [String: any BackingSource] = [:]
         for (name, bytes) in objects {
             _ = try bucket.plant(name, bytes)

@@ -104,4 +104,135 @@ struct DirectoryTests {
         let rig = try Rig(bucket: bucket)
         #expect(try await rig.names(.root).count == 2500)
     }
+
+    @Test func aWalkListsEachDirectoryOnceAndAhead() async throws {
+        let bucket = MemoryBucket()
+        for directory in 10..<60 { for file in 0..<3 { try bucket.plant("d\(directory)/f\(file)", [1]) } }
+        let rig = try Rig(bucket: bucket, timeToLive: .seconds(3600))
+        let names = try await rig.names(.root)
+        for name in names { #expect(try await rig.names(rig.walk(name).node).count == 3) }
+        #expect(rig.store.calls.count == 51)
+    }
+
+    @Test func whatIsListedAheadEndsWhereItIsTooLargeAndIsWholeWhenAskedFor() async throws {
+        let bucket = MemoryBucket()
+        for name in ["a/f", "b/f"] { try bucket.plant(name, [1]) }
+        for file in 0..<12_000 { try bucket.plant("c/\(file)", []) }
+        let rig = try Rig(bucket: bucket, timeToLive: .seconds(3600))
+        // Opening `a` behind the root is a walk: `b` and `c` are listed, `c` only in part.
+        #expect(try await rig.names(.root) == ["a", "b", "c"])
+        #expect(try await rig.names(rig.walk("a").node) == ["f"])
+        #expect(try await rig.names(rig.walk("c").node).count == 12_000)
+        #expect(rig.store.calls.count <= 3 + 12 + 10)
+    }
+
+    @Test func aListingAheadThatFailsIsAskedForAgain() async throws {
+        let bucket = MemoryBucket()
+        for name in ["a/f", "b/f", "c/f"] { try bucket.plant(name, [1]) }
+        let rig = try Rig(bucket: bucket, timeToLive: .seconds(3600))
+        _ = try await rig.names(.root)
+        let failures = Lock(0)
+        rig.store.setHook { call in
+            guard call.object.hasPrefix("b"), call.moment == .before else { return nil }
+            failures.withLock { $0 += 1 }
+            return failures.withLock { $0 } == 1 ? .fail(ObjectStoreError(.unavailable, "on purpose")) : nil
+        }
+        _ = try await rig.names(rig.walk("a").node)
+        // It failed before anybody waited, or with this reader: the next one asks again.
+        _ = try? await rig.names(rig.walk("b").node)
+        #expect(try await rig.names(rig.walk("b").node) == ["f"])
+    }
+
+    @Test func aDirectoryIsUnchangedAsLongAsItsListingIsBelieved() async throws {
+        let time = ManualTime()
+        let bucket = MemoryBucket(time: time)
+        try bucket.plant("d/a", [1])
+        let rig = try Rig(bucket: bucket, timeToLive: .seconds(60))
+        let node = try await rig.walk("d").node
+        #expect(try await !rig.opened(node).isUnchanged)
+        #expect(try await rig.opened(node).isUnchanged)
+        time.advance(by: .seconds(61))
+        #expect(try await !rig.opened(node).isUnchanged)
+        #expect(try await rig.opened(node).isUnchanged)
+    }
+
+    @Test func aDirectoryThatTheKernelForgotIsShownAnew() async throws {
+        let bucket = MemoryBucket()
+        try bucket.plant("d/a", [1])
+        let rig = try Rig(bucket: bucket, timeToLive: .seconds(60))
+        let node = try await rig.walk("d").node
+        _ = try await rig.opened(node)
+        rig.filesystem.forget(node, 1)
+        #expect(try await !rig.opened(rig.walk("d").node).isUnchanged)
+    }
+
+    @Test func aNameIsBelievedNoLongerThanItsListing() async throws {
+        let time = ManualTime()
+        let bucket = MemoryBucket(time: time)
+        try bucket.plant("a", [1])
+        let rig = try Rig(bucket: bucket, timeToLive: .seconds(60))
+        let end = time.now().advanced(by: .seconds(60))
+        for name in ["a", "none"] {
+            #expect(try await rig.found(.root, name).validUntil == end)
+            time.advance(by: .seconds(20))
+        }
+    }
+
+    @Test func aGenerationThatIsGoneEndsItsListingAndIsTold() async throws {
+        let bucket = MemoryBucket()
+        for name in ["d/a", "d/b", "d/c"] { try bucket.plant(name, [1]) }
+        let rig = try Rig(bucket: bucket, timeToLive: .seconds(3600))
+        let told = Lock([String]())
+        let directory = try await rig.walk("d").node
+        rig.filesystem.observeNames { node, names in
+            told.withLock { $0 += names.map { "\(node == directory):\($0)" } }
+        }
+        let old = try await rig.walk("d/a")
+        try await rig.open(old.node)
+        try bucket.plant("d/a", [1, 2])
+        try bucket.plant("d/new", [1])
+        bucket.remove("d/b")
+        #expect(try await rig.walk("d/a").size == 1, "the listing is still believed")
+        await #expect(throws: FilesystemError.stale) { try await rig.read(old.node, 0, 1) }
+        #expect(try await rig.walk("d/a").size == 2)
+        #expect(told.withLock(\.self) == ["true:a", "true:b", "true:new"])
+        await #expect(throws: FilesystemError.stale) { try await rig.open(old.node) }
+    }
+
+    @Test(arguments: 0..<50 as Range<UInt64>)
+    func changesAreExactlyWhatDiffers(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        func listing() throws -> (DirectoryListing, [String: Int64]) {
+            var generations: [String: Int64] = [:]
+            for _ in 0..<12 {
+                generations["n\(Int.random(in: 0..<16, using: &random))"] = .random(in: 1...2, using: &random)
+            }
+            let entries = try generations.map { name, generation in
+                let facts = FileFacts(
+                    object: try ObjectName(name),
+                    generation: Generation(generation),
+                    size: 0,
+                    modified: UnixTime(seconds: 0),
+                    crc32c: nil
+                )
+                return DirectoryEntry(file: facts, name: try #require(EntryName(name)))
+            }
+            return (DirectoryListing(entries, validUntil: .distantFuture), generations)
+        }
+        let ((old, before), (new, after)) = (try listing(), try listing())
+        let expected = Set(before.keys).union(after.keys).filter { before[$0] != after[$0] }.sorted()
+        #expect(old.changes(to: new).map(\.value) == expected)
+        for name in before.keys { #expect(old[try #require(EntryName(name))]?.generation.value == before[name]) }
+        #expect(try old[#require(EntryName("absent"))] == nil)
+    }
+
+    @Test func totalsAreOfWhatIsListed() async throws {
+        let bucket = MemoryBucket()
+        for name in ["a", "d/b", "d/e/c"] { try bucket.plant(name, [1, 2, 3]) }
+        let rig = try Rig(bucket: bucket, timeToLive: .seconds(3600))
+        _ = try await rig.names(.root)
+        #expect(rig.filesystem.totals == .init(files: 2, bytes: 3))
+        _ = try await rig.names(rig.walk("d").node)
+        #expect(rig.filesystem.totals.bytes == 6)
+    }
 }

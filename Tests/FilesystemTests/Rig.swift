@@ -59,6 +59,11 @@ struct Rig {
     }
 
     func lookup(_ parent: NodeID, _ name: String) async throws(FilesystemError) -> NodeAttributes {
+        guard let attributes = try await found(parent, name).attributes else { throw .noEntry }
+        return attributes
+    }
+
+    func found(_ parent: NodeID, _ name: String) async throws(FilesystemError) -> FoundName {
         try await answer { filesystem.lookup(parent, name, $0) }
     }
 
@@ -72,9 +77,16 @@ struct Rig {
     func open(_ node: NodeID) async throws(FilesystemError) { try await answer { filesystem.open(node, $0) } }
 
     func names(_ node: NodeID) async throws(FilesystemError) -> [String] {
-        let handle = try await answer { filesystem.openDirectory(node, $0) }
-        defer { filesystem.releaseDirectory(handle) }
-        return try await answer { filesystem.directory(handle, node, $0) }.entries.map(\.name.value)
+        let opened = try await answer { filesystem.openDirectory(node, $0) }
+        defer { filesystem.releaseDirectory(opened.handle) }
+        return try await answer { filesystem.directory(opened.handle, node, $0) }.entries.map(\.name.value)
+    }
+
+    /// Opens a directory and closes it.
+    func opened(_ node: NodeID) async throws(FilesystemError) -> Filesystem.OpenedDirectory {
+        let opened = try await answer { filesystem.openDirectory(node, $0) }
+        filesystem.releaseDirectory(opened.handle)
+        return opened
     }
 
     func read(_ node: NodeID, _ offset: Int, _ count: Int) async throws(FilesystemError) -> [UInt8] {

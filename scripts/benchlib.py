@@ -1,0 +1,141 @@
+"""What the benchmarks share: the emulators, the state of the machine's memory before a run, and what processes used."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "Tests" / "Fixtures"), str(ROOT / "Tests" / "Clients")]
+
+from emulated_hub import binary  # noqa: E402
+
+MIB, GIB = 1 << 20, 1 << 30
+CLOCK = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of one process, with those of its children that it has waited for left out."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / CLOCK
+
+
+def process_tree(pid: int) -> list:
+    """A process and everything below it that runs now."""
+    found = [pid]
+    for known in found:
+        try:
+            for task in pathlib.Path(f"/proc/{known}/task").iterdir():
+                found += [int(child) for child in (task / "children").read_text().split()]
+        except OSError:
+            pass
+    return found
+
+
+def tree_cpu_seconds(pid: int) -> float:
+    total = 0.0
+    for each in process_tree(pid):
+        try:
+            total += cpu_seconds(each)
+        except OSError:
+            pass
+    return total
+
+
+def tree_peak_memory(pid: int) -> int:
+    """The sum of the peaks of a process and those below it, in bytes."""
+    total = 0
+    for each in process_tree(pid):
+        try:
+            for line in pathlib.Path(f"/proc/{each}/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    total += int(line.split()[1]) << 10
+        except OSError:
+            pass
+    return total
+
+
+def free_memory() -> int:
+    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemFree:"):
+            return int(line.split()[1]) << 10
+    raise SystemExit("bench: /proc/meminfo has no MemFree")
+
+
+def read_through(file: pathlib.Path) -> None:
+    piece = bytearray(4 * MIB)
+    with open(file, "rb", buffering=0) as source:
+        while source.readinto(piece):
+            pass
+
+
+def drop_pages(file: pathlib.Path) -> None:
+    """Takes a file's pages out of the page cache."""
+    with open(file, "rb") as open_file:
+        os.fdatasync(open_file.fileno())
+        os.posix_fadvise(open_file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def clean_environment(**more: str) -> dict:
+    """This process's environment without the tests' own variables, which are no settings of penstock."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+    return kept | {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"} | more
+
+
+class MemoryFiller:
+    """Fills the machine's free memory with pages of a file that is read, as on a machine that ran for a while.
+
+    A virtual machine may get its memory from the host page by page at the first write, for several times what the
+    write itself costs, and give it back seconds after it was freed. Whoever writes 4 GiB to free memory is charged
+    with that, and by chance: what came before decides how much of it is there. Pages of the page cache stay, and are
+    given up for others at once. On other machines this changes nothing, since page cache is all it makes.
+    """
+
+    def __init__(self, scratch: pathlib.Path):
+        self.filler, self.filled = scratch / "filler", 0
+
+    def fill(self, kept: list) -> None:
+        """Reads the files that are to be in memory, and then fills the rest."""
+        for file in kept:
+            read_through(file)
+        if not self.filler.exists():
+            self.filler.touch()
+            os.truncate(self.filler, 1 << 40)
+        piece = bytearray(4 * MIB)
+        with open(self.filler, "rb", buffering=0) as pages:
+            pages.seek(self.filled)
+            least, idle = free_memory(), 0
+            # Some of it the kernel keeps for others: the end is where reading more takes nothing away.
+            while least > GIB and idle < 2 * GIB:
+                count = sum(pages.readinto(piece) for _ in range(16))
+                self.filled += count
+                free = free_memory()
+                idle = 0 if free < least - 16 * MIB else idle + count
+                least = min(least, free)
+
+
+class Emulators:
+    """A Hub and a Cloud Storage on loopback, in a process of their own."""
+
+    def __init__(self, root: pathlib.Path, hub_root: pathlib.Path, scratch: pathlib.Path, *options: str):
+        ready = scratch / f"ready-{time.monotonic_ns()}"
+        command = [binary("penstock-emulator"), "--root", str(root), "--hub-root", str(hub_root), "--bucket", "bench"]
+        command += ["--gcs-port", "0", "--hub-port", "0", "--ready-file", str(ready), *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        while not ready.exists():
+            if self.process.poll() is not None:
+                raise SystemExit("bench: the emulator did not start")
+            time.sleep(0.05)
+        words = dict(word.split("=", 1) for word in ready.read_text().split()[1:])
+        self.gcs, self.hub = words["gcs"], words["hub"]
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=60)

@@ -18,6 +18,8 @@ package final class DiskCache: Sendable {
         package var floor: Int?
         /// How long to wait for a block that another process fetches.
         package var claimPatience: Duration
+        /// How long the disk may take for one read, of 8 MiB at most, before readers go on without it.
+        package var readPatience: Duration
         /// How old the proof of a whole file may get before it is read back again.
         package var scrubAge: Duration
 
@@ -26,12 +28,14 @@ package final class DiskCache: Sendable {
             limit: Int,
             floor: Int? = nil,
             claimPatience: Duration = .seconds(5),
+            readPatience: Duration = .seconds(10),
             scrubAge: Duration = .seconds(4 * 3600)
         ) {
             self.directory = directory
             self.limit = limit
             self.floor = floor
             self.claimPatience = claimPatience
+            self.readPatience = readPatience
             self.scrubAge = scrubAge
         }
     }

@@ -80,7 +80,29 @@ final class DiskContent: BackingSource {
             }
         }
         if isReady { body() }
-        if isFirst { disk.readers.submit { [self] in open() } }
+        guard isFirst else { return }
+        let alarm = Task { [self] in
+            guard (try? await disk.time.sleep(for: disk.options.readPatience)) != nil else { return }
+            leaveUnopened()
+        }
+        disk.readers.submit { [self] in
+            open()
+            alarm.cancel()
+        }
+    }
+
+    /// The disk hangs: whoever waits goes on without it. What it says later is taken then.
+    private func leaveUnopened() {
+        let until = disk.time.now().advanced(by: DiskHealth.firstPause)
+        let waiting = state.withLock { state -> [@Sendable () -> Void] in
+            guard case .opening(let waiting) = state.phase else { return [] }
+            state.phase = .closed
+            state.closedUntil = until
+            return waiting
+        }
+        if waiting.isEmpty { return }
+        disk.failed(.timedOut, "opening a file of the cache")
+        waiting.forEach { $0() }
     }
 
     private func open() {

@@ -30,7 +30,8 @@ final class DiskSource: RangedSource {
 }
 
 /// One read on its way: runs of blocks one after the other, each from where it is.
-private final class DiskRead: @unchecked Sendable {  // one step at a time, each begun by the end of the one before
+private final class DiskRead: @unchecked Sendable {  // one step at a time, each begun by the end of the one before; a disk
+    // that comes too late is kept out by `DiskTurn`
     let cancellation = LateCancellation()
     private let read: RangeRead
     private let origin: any RangedSource
@@ -60,25 +61,48 @@ private final class DiskRead: @unchecked Sendable {  // one step at a time, each
         let rest = ByteRange(offset: read.range.offset + done, count: read.range.count - done)
         if rest.count == 0 { return completion(.success(())) }
         switch content.step(rest, mayWait: mayWait) {
-        case .disk(let range): disk.readers.submit { [self] in readDisk(range) }
+        case .disk(let range): readDisk(range)
         case .network(let range): fetch(range)
         case .wait: wait()
         }
     }
 
+    /// Reads on a thread of the disk, and goes on without it when it does not answer in time.
     private func readDisk(_ range: ByteRange) {
+        let turn = Lock(DiskTurn())
+        let alarm = Task { [self] in
+            guard (try? await disk.time.sleep(for: disk.options.readPatience)) != nil else { return }
+            if turn.withLock({ $0.patienceEnded() }) { leaveDisk() }
+        }
+        disk.readers.submit { [self] in
+            bring(range, turn)
+            alarm.cancel()
+        }
+    }
+
+    private func bring(_ range: ByteRange, _ turn: Lock<DiskTurn>) {
+        let own = BufferLease(size: min(BlockGeometry.blockSize, range.count))
         for block in BlockGeometry.blocks(of: range) {
             let start = max(block * BlockGeometry.blockSize, range.offset)
             let piece = ByteRange(
                 offset: start,
                 count: min((block + 1) * BlockGeometry.blockSize, range.end) - start
             )
+            let bytes = UnsafeMutableRawBufferPointer(rebasing: own.bytes[..<piece.count])
+            guard content.read(piece, into: bytes) else { break }
+            guard turn.withLock({ $0.pieceRead() }) else { return }
             let from = read.bufferOffset + done
             let memory = UnsafeMutableRawBufferPointer(rebasing: read.buffer.bytes[from..<from + piece.count])
-            guard content.read(piece, into: memory) else { break }
+            memory.copyMemory(from: UnsafeRawBufferPointer(bytes))
             read.tap?(done, UnsafeRawBufferPointer(memory))
             done += piece.count
+            if turn.withLock({ $0.pieceCopied() }) { return leaveDisk() }
         }
+        if turn.withLock({ $0.ended() }) { advance() }
+    }
+
+    private func leaveDisk() {
+        disk.failed(.timedOut, "reading a file of the cache")
         advance()
     }
 

@@ -19,6 +19,7 @@ struct DiskRig {
         limit: Int = 1 << 30,
         memory: Int = 16 << 20,
         patience: Duration = .seconds(20),
+        readPatience: Duration = .seconds(20),
         scrubAge: Duration = .seconds(3600)
     ) throws(Errno) {
         metrics = CacheMetrics(MetricRegistry())
@@ -27,6 +28,7 @@ struct DiskRig {
             limit: limit,
             floor: 0,
             claimPatience: patience,
+            readPatience: readPatience,
             scrubAge: scrubAge
         )
         disk = try DiskCache(options, metrics: metrics)

@@ -30,8 +30,9 @@ final class DiskSource: RangedSource {
 }
 
 /// One read on its way: runs of blocks one after the other, each from where it is.
-private final class DiskRead: @unchecked Sendable {  // one step at a time, each begun by the end of the one before; a disk
-    // that comes too late is kept out by `DiskTurn`
+///
+/// One step at a time, each begun by the end of the one before; a disk that comes too late is kept out by `DiskTurn`.
+private final class DiskRead: @unchecked Sendable {  // only whose step it is touches the fields
     let cancellation = LateCancellation()
     private let read: RangeRead
     private let origin: any RangedSource

@@ -80,13 +80,20 @@ let package = Package(
 
         // Reading through a mount.
         library("BlockCache", ["Manifests", "ObjectStorage", "Checksums", "LinuxPlatform", "Telemetry"]),
+        library("ModelFormats", ["ObjectStorage", "LinuxPlatform"]),
         library(
             "ReadAhead",
-            ["BlockCache", "TransferEngine", "Manifests", "ObjectStorage", "Checksums", "LinuxPlatform", "Telemetry"]
+            [
+                "BlockCache", "ModelFormats", "TransferEngine", "Manifests", "ObjectStorage", "Checksums",
+                "LinuxPlatform", "Telemetry",
+            ]
         ),
         library(
             "Filesystem",
-            ["ReadAhead", "BlockCache", "Manifests", "ObjectStorage", "Checksums", "LinuxPlatform", "Telemetry"]
+            [
+                "ReadAhead", "ModelFormats", "BlockCache", "Manifests", "ObjectStorage", "Checksums", "LinuxPlatform",
+                "Telemetry",
+            ]
         ),
         library("FUSEMount", ["CFuse3", "CLinux", "Filesystem", "BlockCache", "LinuxPlatform", "Telemetry"]),
         library(
@@ -149,7 +156,11 @@ let package = Package(
             ]
         ),
         tests("BlockCache", ["Manifests", "ObjectStorage", "Checksums"]),
-        tests("ReadAhead", ["BlockCache", "TransferEngine", "Manifests", "ObjectStorage", "Checksums"]),
+        tests("ModelFormats", ["ObjectStorage"]),
+        tests(
+            "ReadAhead",
+            ["BlockCache", "ModelFormats", "TransferEngine", "Manifests", "ObjectStorage", "Checksums"]
+        ),
         tests("Filesystem", ["ReadAhead", "BlockCache", "Manifests", "ObjectStorage", "Checksums", "Telemetry"]),
         tests("FUSEMount", ["Filesystem", "BlockCache", "ObjectStorage", "Checksums", "Telemetry"]),
         tests("Emulators", ["Checksums"]),

@@ -16,6 +16,7 @@ package final class BlockCache: Sendable {
 
     private struct State {
         var table: BlockTable
+        var flight: FlightWindow
         var readers: [ReadID: Reader] = [:]
     }
 
@@ -52,7 +53,10 @@ package final class BlockCache: Sendable {
         let capacity = max(4, budget / BlockGeometry.blockSize)
         self.budget = capacity * BlockGeometry.blockSize
         let run = min(max(1, maximumFetch / BlockGeometry.blockSize), max(1, capacity / 4))
-        state = Lock(State(table: BlockTable(capacity: capacity, maximumRun: run)))
+        let flight = FlightWindow(maximum: capacity / 2 * BlockGeometry.blockSize)
+        let limits = ReadAheadLimits(bytes: flight.bytes)
+        let table = BlockTable(capacity: capacity, maximumRun: run, readAheadLimits: limits)
+        state = Lock(State(table: table, flight: flight))
         arena = SlotArena(slots: capacity)
         self.metrics = metrics
         self.time = time
@@ -79,7 +83,7 @@ package final class BlockCache: Sendable {
         }
         reader(memory(segments))
         metrics.memoryHit(bytes: range.count)
-        perform(state.withLock { $0.table.release(id) })
+        perform(release(id))
         return true
     }
 
@@ -111,12 +115,39 @@ package final class BlockCache: Sendable {
     /// Fetches blocks that nobody asked for yet, as far as there is room.
     ///
     /// - Returns: the first block that was not taken care of.
-    package func readAhead(_ content: CachedContent, _ blocks: Range<Int>) -> Int {
+    package func readAhead(
+        _ content: CachedContent,
+        _ blocks: Range<Int>,
+        for reason: ReadAheadReason = .stream
+    ) -> Int {
         if content.whole.isWrong { return blocks.lowerBound }
         var actions: [BlockTable.Action] = []
-        let end = state.withLock { $0.table.readAhead(content, blocks, &actions) }
+        let end = state.withLock { $0.table.readAhead(content, blocks, for: reason, &actions) }
         perform(actions)
         return end
+    }
+
+    /// Fetches the granules of a range that nobody asked for yet, if there is room for them.
+    package func readAhead(_ content: CachedContent, granulesOf range: ByteRange, for reason: ReadAheadReason) {
+        if content.whole.isWrong || range.count == 0 { return }
+        var actions: [BlockTable.Action] = []
+        _ = state.withLock { $0.table.readAhead(content, granulesOf: range, for: reason, &actions) }
+        perform(actions)
+    }
+
+    /// Whether a block could be fetched now that nobody asked for.
+    package func hasRoomAhead(for reason: ReadAheadReason) -> Bool {
+        state.withLock { $0.table.hasRoomAhead(for: reason) }
+    }
+
+    /// Bytes of read-ahead that should be on their way at once; see `FlightWindow`.
+    package var flightWindow: Int { state.withLock { $0.flight.bytes } }
+
+    /// The bytes of an answered read are no longer used.
+    private func release(_ id: ReadID) -> [BlockTable.Action] {
+        let (actions, tally) = state.withLock { ($0.table.release(id), $0.table.takeTally()) }
+        metrics.readAhead(tally)
+        return actions
     }
 
     // MARK: What the table decided
@@ -128,7 +159,7 @@ package final class BlockCache: Sendable {
             case .answer(let id, let segments):
                 let reader = state.withLock { $0.readers.removeValue(forKey: id) }
                 reader?(.success(memory(segments)))
-                perform(state.withLock { $0.table.release(id) })
+                perform(release(id))
             case .fail(let id, let failure):
                 state.withLock { $0.readers.removeValue(forKey: id) }?(.failure(failure))
             case .store(let store): keep(store)
@@ -165,11 +196,17 @@ package final class BlockCache: Sendable {
             bytes: UnsafeRawBufferPointer(memory)
         )
         counters.withLock { $0.fetches += 1 }
+        let started = time.now()
+        state.withLock { $0.flight.began(underWay: $0.table.readAheadUnderWay.bytes, now: started) }
         let read = RangeRead(
             range,
             into: BufferLease(borrowing: memory, from: arena),
-            deadline: time.now().advanced(by: fetchTimeout),
+            deadline: started.advanced(by: fetchTimeout),
             tap: { [self] offset, bytes in
+                if offset == 0 {
+                    let wait = started.duration(to: time.now())
+                    state.withLock { $0.flight.firstByte(after: wait) }
+                }
                 let before = verification.proven
                 let proven = verification.delivered(through: offset + bytes.count)
                 guard proven > before else { return }
@@ -198,9 +235,20 @@ package final class BlockCache: Sendable {
             end(fetch, ReadFailure(error))
         case .success:
             counters.withLock { $0.fetchedBytes += fetch.range.count - start }
+            noteEnd(fetch, bytes: fetch.range.count - start)
             if fetch.content.disk == nil { metrics.networkRead(bytes: fetch.range.count - start) }
             guard let offset = verification.finish() else { return end(fetch, nil) }
             mismatch(fetch, at: offset, provenThrough: start + verification.proven, attempt: attempt)
+        }
+    }
+
+    /// The window follows what was achieved.
+    private func noteEnd(_ fetch: BlockTable.Fetch, bytes: Int) {
+        let now = time.now()
+        state.withLock { state in
+            let ahead = state.table.readAheadUnderWay.bytes - (fetch.isReadAhead ? fetch.range.count : 0)
+            state.flight.ended(bytes: bytes, underWay: ahead, now: now)
+            state.table.readAheadLimits.bytes = state.flight.bytes
         }
     }
 

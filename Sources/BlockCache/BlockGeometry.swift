@@ -41,6 +41,17 @@ package struct GranuleSet: Hashable, Sendable {
     package func isSuperset(of other: Self) -> Bool { other.bits & ~bits == 0 }
     package func intersects(_ other: Self) -> Bool { bits & other.bits != 0 }
     package func contains(_ granule: Int) -> Bool { bits & (1 << UInt16(granule)) != 0 }
+    package var count: Int { bits.nonzeroBitCount }
+    package func union(_ other: Self) -> Self {
+        var all = self
+        all.formUnion(other)
+        return all
+    }
+    package func intersection(_ other: Self) -> Self {
+        var both = self
+        both.bits &= other.bits
+        return both
+    }
     package mutating func formUnion(_ other: Self) { bits |= other.bits }
     package mutating func subtract(_ other: Self) { bits &= ~other.bits }
     package func subtracting(_ other: Self) -> Self {

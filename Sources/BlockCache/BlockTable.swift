@@ -5,7 +5,8 @@ package import ObjectStorage
 /// A block is absent, or has a slot of memory with a set of granules that are present and one of those being fetched.
 /// One fetch serves all who wait. A read gets the slots for everything it needs at once, or waits in line and holds
 /// nothing; so a read that holds something always has all it needs, and ends when its fetches end. Read-ahead takes only
-/// what nobody waits for and leaves `reserve` slots. Hence small budgets are slow and never stuck.
+/// what nobody waits for and leaves `reserve` slots, guesses leave half of them. Hence small budgets are slow and never
+/// stuck.
 package struct BlockTable {
     /// Names a read to its caller, who chooses it and never uses it twice.
     package struct ReadID: Hashable, Sendable {
@@ -73,6 +74,8 @@ package struct BlockTable {
         var isReread = false
         /// It is whole, and the disk was behind when it came.
         var isUnstored = false
+        /// Came or comes by read-ahead, and nobody asked for it yet.
+        var ahead = GranuleSet()
     }
 
     struct Need {
@@ -97,7 +100,8 @@ package struct BlockTable {
     package static let keptSpent = 16
     /// Slots that read-ahead leaves to readers.
     package let reserve: Int
-    package let maximumReadAheadFetches: Int
+    /// May change at any time; what is on its way stays.
+    package var readAheadLimits: ReadAheadLimits
 
     var slots: [Slot]
     var index: [Key: Int] = [:]
@@ -108,7 +112,9 @@ package struct BlockTable {
     var line: [ReadID] = []
     var fetches: [Fetch.ID: Fetch] = [:]
     var lastFetch: UInt64 = 0
-    var readAheadFetches = 0
+    /// What is on its way that nobody asked for.
+    var readAheadUnderWay = ReadAheadLimits(fetches: 0, bytes: 0)
+    var tally = ReadAheadTally()
     /// Slots that wait for a disk to write them.
     var storing = 0
     /// Blocks that may still be stored if they are in memory when the disk has caught up, oldest first.
@@ -117,11 +123,11 @@ package struct BlockTable {
     /// - Parameters:
     ///   - capacity: slots of a block each; at least 4, so that one read of two blocks always finds room.
     ///   - maximumRun: blocks that one fetch may span.
-    package init(capacity: Int, maximumRun: Int = 8, maximumReadAheadFetches: Int = 8) {
+    package init(capacity: Int, maximumRun: Int = 8, readAheadLimits: ReadAheadLimits = ReadAheadLimits()) {
         precondition(capacity >= 4 && maximumRun >= 1)
         self.capacity = capacity
         self.maximumRun = maximumRun
-        self.maximumReadAheadFetches = maximumReadAheadFetches
+        self.readAheadLimits = readAheadLimits
         reserve = max(2, capacity / 16)
         slots = Array(repeating: Slot(), count: capacity)
         free = FreeSlots(capacity: capacity)
@@ -175,17 +181,18 @@ package struct BlockTable {
     /// The bytes of an answered read are no longer used.
     package mutating func release(_ id: ReadID) -> [Action] {
         guard let read = reads[id], read.isAnswered else { preconditionFailure("release of a read that holds nothing") }
-        for (need, slot) in zip(read.needs, read.slots) { noteEnd(read, need.block, slot) }
+        for (need, slot) in zip(read.needs, read.slots) { noteEnd(read, need, slot) }
         drop(id, read)
         return serveLine()
     }
 
-    /// Fetches blocks before anybody asks for them, as far as memory and the limit of fetches allow.
+    /// Fetches blocks before anybody asks for them, as far as memory and the limits allow.
     ///
     /// - Returns: the first block that was not taken care of.
     package mutating func readAhead(
         _ content: CachedContent,
         _ blocks: Range<Int>,
+        for reason: ReadAheadReason = .stream,
         _ actions: inout [Action]
     ) -> Int {
         var block = blocks.lowerBound
@@ -200,8 +207,8 @@ package struct BlockTable {
             }
             var end = block + 1
             while end < blocks.upperBound, end - block < maximumRun, slot(of: content, end) == nil { end += 1 }
-            guard mayReadAhead, available > reserve, waitingForMemory == 0 else { return block }
-            let run = takeSlots(upTo: min(end - block, available - reserve))
+            guard hasRoomAhead(for: reason) else { return block }
+            let run = takeSlots(upTo: min(end - block, available - kept(for: reason)))
             adopt(run, content, from: block)
             let range = Self.range(of: content, block..<block + run.count)
             start(content, range, run, isReadAhead: true, &actions)
@@ -210,7 +217,45 @@ package struct BlockTable {
         return block
     }
 
-    private var mayReadAhead: Bool { readAheadFetches < maximumReadAheadFetches }
+    /// Fetches the granules of a range before anybody asks for them, as `readAhead` does whole blocks.
+    ///
+    /// - Returns: whether all of them were taken care of.
+    package mutating func readAhead(
+        _ content: CachedContent,
+        granulesOf range: ByteRange,
+        for reason: ReadAheadReason,
+        _ actions: inout [Action]
+    ) -> Bool {
+        for need in Self.needs(of: range, in: content) {
+            let known = slot(of: content, need.block)
+            let there = known.map { slots[$0].present.union(slots[$0].fetching) } ?? GranuleSet()
+            let missing = need.granules.subtracting(there)
+            if missing.isEmpty { continue }
+            guard known == nil ? hasRoomAhead(for: reason) : mayReadAhead else { return false }
+            let slot = known ?? takeSlots(upTo: 1).lowerBound
+            if known == nil { adopt(slot..<slot + 1, content, from: need.block) }
+            fetchMissing(missing, of: content, need.block, slot, isReadAhead: true, &actions)
+        }
+        return true
+    }
+
+    /// Whether a block that has no memory yet could be fetched ahead now.
+    package func hasRoomAhead(for reason: ReadAheadReason) -> Bool {
+        mayReadAhead && available > kept(for: reason) && waitingForMemory == 0
+    }
+
+    /// Slots that read-ahead leaves to others.
+    private func kept(for reason: ReadAheadReason) -> Int { reason == .stream ? reserve : max(reserve, capacity / 2) }
+
+    private var mayReadAhead: Bool {
+        readAheadUnderWay.fetches < readAheadLimits.fetches && readAheadUnderWay.bytes < readAheadLimits.bytes
+    }
+
+    /// What became of bytes that were fetched ahead, since the last call.
+    mutating func takeTally() -> ReadAheadTally {
+        defer { tally = ReadAheadTally() }
+        return tally
+    }
 }
 
 /// Why bytes cannot be had.

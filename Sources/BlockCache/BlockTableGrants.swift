@@ -26,7 +26,10 @@ extension BlockTable {
     package mutating func finished(_ id: Fetch.ID, failure: ReadFailure?) -> [Action] {
         var actions = failure == nil ? arrived(id, through: fetches[id]?.range.count ?? 0) : []
         guard let fetch = fetches.removeValue(forKey: id) else { preconditionFailure("unknown fetch") }
-        if fetch.isReadAhead { readAheadFetches -= 1 }
+        if fetch.isReadAhead {
+            readAheadUnderWay.fetches -= 1
+            readAheadUnderWay.bytes -= fetch.range.count
+        }
         if let failure {
             let rest = ByteRange(
                 offset: fetch.range.offset + fetch.delivered,
@@ -116,6 +119,7 @@ extension BlockTable {
             let slot = fetch.slots.lowerBound + block - fetch.firstBlock
             let granules = BlockGeometry.granules(of: rest, in: block)
             slots[slot].fetching.subtract(granules)
+            slots[slot].ahead.subtract(granules)
             for id in slots[slot].waiters {
                 guard let read = reads[id], !read.isAnswered,
                     read.needs.contains(where: { $0.block == block && $0.granules.intersects(granules) })
@@ -222,10 +226,15 @@ extension BlockTable {
         for slot in run {
             pin(slot)
             let block = fetch.firstBlock + slot - run.lowerBound
-            slots[slot].fetching.formUnion(BlockGeometry.granules(of: range, in: block))
+            let granules = BlockGeometry.granules(of: range, in: block)
+            slots[slot].fetching.formUnion(granules)
+            if isReadAhead { slots[slot].ahead.formUnion(granules) }
         }
         fetches[fetch.id] = fetch
-        if isReadAhead { readAheadFetches += 1 }
+        if isReadAhead {
+            readAheadUnderWay.fetches += 1
+            readAheadUnderWay.bytes += range.count
+        }
         actions.append(.fetch(fetch))
     }
 
@@ -273,11 +282,16 @@ extension BlockTable {
 
     mutating func forget(_ slot: Int) {
         if let key = slots[slot].key { index[key] = nil }
+        tally.wasted += slots[slot].ahead.count * BlockGeometry.granuleSize
         slots[slot] = Slot()
         free.insert(slot)
     }
 
-    mutating func noteEnd(_ read: Read, _ block: Int, _ slot: Int) {
+    mutating func noteEnd(_ read: Read, _ need: Need, _ slot: Int) {
+        let block = need.block
+        let awaited = slots[slot].ahead.intersection(need.granules)
+        tally.used += awaited.count * BlockGeometry.granuleSize
+        slots[slot].ahead.subtract(awaited)
         let end = min((block + 1) * BlockGeometry.blockSize, read.content.size)
         guard read.range.end >= end else { return }
         slots[slot].isReread = slots[slot].isSpent

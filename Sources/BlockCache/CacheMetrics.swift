@@ -13,6 +13,7 @@ package struct CacheMetrics: Sendable {
     private let dropped: Counter
     private let errors: Counter
     private let used: Gauge
+    private let ahead: [String: Counter]
 
     package init(_ registry: MetricRegistry) {
         memoryHits = registry.counter("cache_hits_total", unit: "reads", help: "Reads answered from memory at once.")
@@ -54,6 +55,16 @@ package struct CacheMetrics: Sendable {
             unit: "bytes",
             help: "What the disk cache takes of its disk, deleted files still open included."
         )
+        let outcomes = ["used", "wasted"].map { outcome in
+            let counter = registry.counter(
+                "read_ahead_bytes_total",
+                unit: "bytes",
+                help: "Bytes fetched before anybody asked, in granules, when it is known what became of them.",
+                labels: ["outcome": outcome]
+            )
+            return (outcome, counter)
+        }
+        ahead = Dictionary(uniqueKeysWithValues: outcomes)
     }
 
     private static func delivered(_ tier: String, _ registry: MetricRegistry) -> Counter {
@@ -70,6 +81,12 @@ package struct CacheMetrics: Sendable {
         memoryBytes.add(count)
     }
 
+    func readAhead(_ tally: ReadAheadTally) {
+        if tally.isEmpty { return }
+        ahead["used"]?.add(tally.used)
+        ahead["wasted"]?.add(tally.wasted)
+    }
+
     func memoryMiss() { memoryMisses.add() }
     func diskHit(bytes count: Int) { diskBytesRead.add(count) }
     func networkRead(bytes count: Int) { networkBytesRead.add(count) }
@@ -79,6 +96,11 @@ package struct CacheMetrics: Sendable {
     func storeDropped() { dropped.add() }
     func failed() { errors.add() }
     func uses(bytes count: Int) { used.set(count) }
+
+    /// Bytes that were fetched ahead and then read, and those thrown out unread.
+    package var readAhead: ReadAheadTally {
+        ReadAheadTally(used: ahead["used"]?.value ?? 0, wasted: ahead["wasted"]?.value ?? 0)
+    }
 
     /// Bytes that came from the disk so far.
     package var diskBytes: Int { diskBytesRead.value }

@@ -86,13 +86,16 @@ package final class DirectoryListing: Sendable {
         serial = Self.lastSerial.add(1, ordering: .relaxed).newValue
     }
 
-    package subscript(_ name: EntryName) -> DirectoryEntry? {
+    package subscript(_ name: EntryName) -> DirectoryEntry? { line(of: name).map { entries[$0] } }
+
+    /// Where in `entries` a name stands.
+    package func line(of name: EntryName) -> Int? {
         var (low, high) = (0, entries.count)
         while low < high {
             let middle = (low + high) / 2
             if entries[middle].name < name { low = middle + 1 } else { high = middle }
         }
-        return low < entries.count && entries[low].name == name ? entries[low] : nil
+        return low < entries.count && entries[low].name == name ? low : nil
     }
 
     /// Names that mean something else in `other`, or are only in one of the two; in order.

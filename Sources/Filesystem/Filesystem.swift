@@ -1,5 +1,6 @@
 package import BlockCache
 package import LinuxPlatform
+import ModelFormats
 import ObjectStorage
 import ReadAhead
 
@@ -60,6 +61,8 @@ package final class Filesystem: Sendable {
     struct OpenFile {
         /// How often the kernel has it open.
         var opens = 0
+        /// Somebody has read of it since it was opened.
+        var isBegun = false
         var reader: ContentReader?
         var waiting: [Completion<ContentReader>] = []
     }
@@ -75,6 +78,11 @@ package final class Filesystem: Sendable {
         /// The serial of the listing that a directory's last open showed.
         var shown: [NodeID: UInt64] = [:]
         var namesObserver: NamesObserver?
+        /// By directory: who reads its files in order.
+        var streams: [NodeID: DirectoryStream] = [:]
+        /// By directory: what an index in it says.
+        var shards: [NodeID: ShardOrder] = [:]
+        var ahead: FilesAhead
     }
 
     /// A read may ask for so many bytes at most.
@@ -85,8 +93,8 @@ package final class Filesystem: Sendable {
     let cache: BlockCache
     let options: Options
     let state: Lock<State>
-    private let opener: any ContentOpener
-    private let streams = ActiveStreams()
+    let opener: any ContentOpener
+    let streams = ActiveStreams()
 
     /// - Throws: the `errno` of making the inode table's memory.
     package init(
@@ -99,7 +107,8 @@ package final class Filesystem: Sendable {
         self.opener = opener
         self.cache = cache
         self.options = options
-        state = Lock(State(inodes: try InodeTable(modified: source.modified)))
+        let ahead = FilesAhead(capacity: cache.budget / 4 / BlockGeometry.blockSize)
+        state = Lock(State(inodes: try InodeTable(modified: source.modified), ahead: ahead))
         source.observe { [weak self] path, names in self?.changed(path, names) }
     }
 
@@ -142,6 +151,8 @@ package final class Filesystem: Sendable {
             state.inodes.forget(node, count).map { gone in
                 state.facts[gone] = nil
                 state.shown[gone] = nil
+                state.streams[gone] = nil
+                state.shards[gone] = nil
                 state.idle.removeAll { $0 == gone }
                 return state.open.removeValue(forKey: gone)
             }
@@ -236,12 +247,19 @@ package final class Filesystem: Sendable {
         count: Int,
         _ reader: ([UnsafeRawBufferPointer]) -> Void
     ) -> Bool {
-        guard count <= Self.maximumRead, let content = state.withLock({ $0.open[node]?.reader }) else { return false }
-        guard let range = Self.range(offset, count, size: content.content.size) else {
+        guard count <= Self.maximumRead else { return false }
+        let (file, isFirst) = state.withLock { state -> (ContentReader?, Bool) in
+            guard let file = state.open[node], let reader = file.reader else { return (nil, false) }
+            return (reader, !file.isBegun)
+        }
+        guard let file else { return false }
+        guard let range = Self.range(offset, count, size: file.content.size) else {
             reader([])
             return true
         }
-        return content.hit(range, reader)
+        let isThere = file.hit(range, reader)
+        if isThere, isFirst { noteReading(node) }
+        return isThere
     }
 
     /// Reads; fewer bytes than asked for only at the file's end.
@@ -266,8 +284,18 @@ package final class Filesystem: Sendable {
                     if case .failure(.stale) = bytes { noteGone(node) }
                     reader(bytes.mapError(FilesystemError.init))
                 }
+                self.noteReading(node)
             }
         }
+    }
+
+    private func noteReading(_ node: NodeID) {
+        let isFirst = state.withLock { state -> Bool in
+            guard let file = state.open[node], !file.isBegun else { return false }
+            state.open[node]?.isBegun = true
+            return true
+        }
+        if isFirst { begun(node) }
     }
 
     private static func range(_ offset: Int, _ count: Int, size: Int) -> ByteRange? {
@@ -305,6 +333,7 @@ package final class Filesystem: Sendable {
         let step = state.withLock { state -> Step in
             var file = state.open[node] ?? OpenFile()
             if countingOpen {
+                if file.opens == 0 { file.isBegun = false }
                 file.opens += 1
                 state.idle.removeAll { $0 == node }
             }
@@ -320,13 +349,13 @@ package final class Filesystem: Sendable {
         switch step {
         case .ready(let reader): completion(.success(reader))
         case .wait: break
-        case .begin(let facts): opener.open(facts) { [self] result in opened(node, result) }
+        case .begin(let facts): content(facts) { [self] result in opened(node, result) }
         case .unknown: recover(node, countingOpen: countingOpen, completion)
         }
     }
 
     private func opened(_ node: NodeID, _ result: Result<CachedContent, FilesystemError>) {
-        let outcome = result.map { ContentReader(content: $0, cache: cache, streams: streams) }
+        let outcome = result.map { contentReader($0, of: node) }
         let waiting = state.withLock { state -> [Completion<ContentReader>] in
             let waiting = state.open[node]?.waiting ?? []
             if case .success(let reader) = outcome {

@@ -111,6 +111,9 @@ final class InodeTable {
     /// Nil for the root and for what is unknown.
     func name(_ node: NodeID) -> EntryName? { cells[node].flatMap { name(at: $0) } }
 
+    /// The inode that a name stands for now, if the kernel was told of it.
+    func child(_ name: EntryName, of parent: NodeID) -> NodeID? { children[Child(parent: parent, name: name)] }
+
     /// The names from the root down; empty for the root itself, nil for what is unknown.
     func path(_ node: NodeID) -> [EntryName]? {
         var path: [EntryName] = []

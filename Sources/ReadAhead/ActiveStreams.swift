@@ -8,10 +8,13 @@ package final class ActiveStreams: Sendable {
     private struct State {
         var clock = 0
         var lastUse: [CachedContent.ID: Int] = [:]
+        var headers = 0
     }
 
     /// In reads, of 1 MiB at most each.
     package static let span = 256
+    /// Headers that are looked into at once: each takes memory of its own, `HeaderReading.limit` at most.
+    private static let maximumHeaders = 2
     private let state = Lock(State())
 
     package init() {}
@@ -28,4 +31,15 @@ package final class ActiveStreams: Sendable {
             return state.lastUse.count
         }
     }
+
+    /// Whether a header may be looked into now; `endHeader` ends it.
+    func beginHeader() -> Bool {
+        state.withLock { state in
+            guard state.headers < Self.maximumHeaders else { return false }
+            state.headers += 1
+            return true
+        }
+    }
+
+    func endHeader() { state.withLock { $0.headers -= 1 } }
 }

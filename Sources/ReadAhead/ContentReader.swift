@@ -1,20 +1,48 @@
 package import BlockCache
 import LinuxPlatform
+package import ModelFormats
 package import ObjectStorage
 
 /// Reads one content through the cache, fetching ahead: one for each inode, shared by all of its handles.
+///
+/// Of files in the formats of models the header is read, once, in the background, and tells the plans where pieces end.
 package final class ContentReader: Sendable {
+    /// What may be told to whoever opened it.
+    package typealias Notice = @Sendable () -> Void
+
+    private struct State {
+        var plan: ReadAheadPlan
+        var load: LoadPlan?
+        var isHeaderAsked = false
+        var nearEnd: Notice?
+    }
+
+    /// A file is near its end when so much of it has not been asked for, and at most a quarter.
+    private static let lastStretch = 64 << 20
+
     package let content: CachedContent
     private let cache: BlockCache
     private let streams: ActiveStreams
-    private let plan: Lock<ReadAheadPlan>
+    private let format: ModelFormat?
+    private let state: Lock<State>
 
-    /// - Parameter streams: shared by all readers of the cache, so that they divide its memory.
-    package init(content: CachedContent, cache: BlockCache, streams: ActiveStreams) {
+    /// - Parameters:
+    ///   - streams: shared by all readers of the cache, so that they divide its memory.
+    ///   - format: what the file is, by its name; nil: nothing that is known.
+    ///   - nearEnd: called once, on the reader's thread, when most of a file in a known format was asked for.
+    package init(
+        content: CachedContent,
+        cache: BlockCache,
+        streams: ActiveStreams,
+        format: ModelFormat? = nil,
+        nearEnd: Notice? = nil
+    ) {
         self.content = content
         self.cache = cache
         self.streams = streams
-        plan = Lock(ReadAheadPlan(size: content.size))
+        self.format = format
+        let load = format != nil && content.size <= LoadPlan.largestFile ? LoadPlan(size: content.size) : nil
+        state = Lock(State(plan: ReadAheadPlan(size: content.size), load: load, nearEnd: nearEnd))
     }
 
     /// Shows the bytes to `reader` before it returns, if they are in memory.
@@ -23,6 +51,7 @@ package final class ContentReader: Sendable {
     package func hit(_ range: ByteRange, _ reader: ([UnsafeRawBufferPointer]) -> Void) -> Bool {
         guard cache.hit(content, range, reader) else { return false }
         fetchAhead(range)
+        fetchRest(range)
         return true
     }
 
@@ -31,12 +60,92 @@ package final class ContentReader: Sendable {
         // First, so that the read's own blocks come with the same request as those behind them.
         fetchAhead(range)
         cache.read(id, content, range, reader)
+        fetchRest(range)
     }
 
     private func fetchAhead(_ range: ByteRange) {
-        let limit = cache.budget / 2 / streams.note(content.id)
-        guard let wish = plan.withLock({ $0.note(range, windowLimit: limit) }) else { return }
+        // It comes whole with the first read, and takes nothing from those who stream.
+        if content.isProvenWhole { return }
+        let limit = min(cache.budget / 2 / streams.note(content.id), cache.flightWindow)
+        guard let wish = state.withLock({ $0.plan.note(range, windowLimit: limit) }) else { return }
         let end = cache.readAhead(content, wish.blocks)
-        plan.withLock { $0.taken(wish, through: end) }
+        state.withLock { $0.plan.taken(wish, through: end) }
+    }
+
+    /// What only files in known formats get: behind the reads and their streams.
+    private func fetchRest(_ range: ByteRange) {
+        guard let format, !content.isProvenWhole else { return }
+        let limit = cache.budget / 4
+        let (wish, mustLearn, notice) = state.withLock { state -> (Range<Int>?, Bool, Notice?) in
+            let mustLearn = !state.isHeaderAsked && (range.offset == 0 || format == .torchArchive)
+            if mustLearn { state.isHeaderAsked = true }
+            state.load?.note(range)
+            let wish = state.load?.wish(jumps: state.plan.jumps, limit: limit)
+            let stretch = min(Self.lastStretch, content.size / 4)
+            guard let asked = state.load?.askedBytes, asked + stretch >= content.size else {
+                return (wish, mustLearn, nil)
+            }
+            defer { state.nearEnd = nil }
+            return (wish, mustLearn, state.nearEnd)
+        }
+        if let wish {
+            let end = cache.readAhead(content, wish, for: .guess)
+            state.withLock { $0.load?.taken(wish.lowerBound..<max(wish.lowerBound, end)) }
+        }
+        if mustLearn { learn(format) }
+        notice?()
+    }
+
+    // MARK: The header
+
+    private func learn(_ format: ModelFormat) {
+        Task { [weak self] in
+            guard let plan = await self?.header(format) else { return }
+            self?.follow(plan)
+        }
+    }
+
+    private func header(_ format: ModelFormat) async -> ReadPlan? {
+        guard streams.beginHeader() else { return nil }
+        defer { streams.endHeader() }
+        var reading = HeaderReading(format, size: content.size)
+        while case .read(let range) = reading.step {
+            guard let bytes = await cache.bytes(of: content, range) else { return nil }
+            reading.feed(bytes)
+        }
+        guard case .done(let plan) = reading.step else { return nil }
+        return plan
+    }
+
+    private func follow(_ plan: ReadPlan) {
+        for range in plan.pinned where range.count <= BlockGeometry.blockSize {
+            cache.readAhead(content, granulesOf: range, for: .stream)
+        }
+        state.withLock { state in
+            state.plan.learn(pieceEnds: plan.pieceEnds, dataStart: plan.pinned.first?.end ?? 0)
+            state.load?.learn(pieceEnds: plan.pieceEnds)
+        }
+    }
+}
+
+extension BlockCache {
+    /// A copy of some bytes of a content, for what is read in the background; nil when they cannot be had.
+    package func bytes(of content: CachedContent, _ range: ByteRange) async -> [UInt8]? {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(range.count)
+        while bytes.count < range.count {
+            let offset = range.offset + bytes.count
+            // Up to the block's end: one fetch, and never more than a table of the smallest budget can hold.
+            let end = min((offset / BlockGeometry.blockSize + 1) * BlockGeometry.blockSize, range.end)
+            let piece = ByteRange(offset: offset, count: end - offset)
+            let result: Result<[UInt8], ReadFailure> = await withCheckedContinuation { continuation in
+                read(newReadID(), content, piece) { result in
+                    continuation.resume(returning: result.map { $0.flatMap(Array.init) })
+                }
+            }
+            guard case .success(let read) = result else { return nil }
+            bytes += read
+        }
+        return bytes
     }
 }

@@ -28,6 +28,53 @@ struct BlockTableTests {
         #expect(table.isIdle && table.available == 8)
     }
 
+    @Test func guessesLeaveHalfOfTheMemory() {
+        var table = BlockTable(capacity: 16)
+        let content = CachedContent.silent(size: 64 << 20)
+        var actions: [BlockTable.Action] = []
+        #expect(table.readAhead(content, 0..<64, for: .guess, &actions) == 8)
+        #expect(!table.hasRoomAhead(for: .guess) && table.hasRoomAhead(for: .stream))
+        #expect(table.readAhead(content, 8..<64, for: .stream, &actions) == 14)
+    }
+
+    @Test func whatIsOnItsWayAheadIsBoundedInBytesAndRequests() {
+        var table = BlockTable(capacity: 64, maximumRun: 1, readAheadLimits: .init(fetches: 5, bytes: 3 << 20))
+        let content = CachedContent.silent(size: 64 << 20)
+        var actions: [BlockTable.Action] = []
+        #expect(table.readAhead(content, 0..<64, &actions) == 3)
+        table.readAheadLimits.bytes = 64 << 20
+        #expect(table.readAhead(content, 3..<64, &actions) == 5)
+        _ = table.finished(actions.fetches[0].id, failure: nil)
+        #expect(table.readAhead(content, 5..<64, &actions) == 6)
+    }
+
+    @Test func granulesAreFetchedAheadExactly() {
+        var table = BlockTable(capacity: 8)
+        let content = CachedContent.silent(size: 4 << 20)
+        var actions: [BlockTable.Action] = []
+        let range = ByteRange(offset: (1 << 20) - 10, count: 70_000)
+        #expect(table.readAhead(content, granulesOf: range, for: .stream, &actions))
+        #expect(table.readAhead(content, granulesOf: range, for: .stream, &actions))
+        #expect(
+            actions.fetches.map(\.range) == [
+                ByteRange(offset: 983_040, count: 65_536), ByteRange(offset: 1 << 20, count: 131_072),
+            ]
+        )
+    }
+
+    @Test func theTallyTellsWhatBecameOfBytesThatWereFetchedAhead() {
+        var table = BlockTable(capacity: 4)
+        let content = CachedContent.silent(size: 4 << 20)
+        var actions: [BlockTable.Action] = []
+        _ = table.readAhead(content, 0..<2, &actions)
+        for fetch in actions.fetches { _ = table.finished(fetch.id, failure: nil) }
+        #expect(table.hit(.init(1), content, ByteRange(offset: 0, count: 100_000)) != nil)
+        _ = table.release(.init(1))
+        #expect(table.takeTally() == ReadAheadTally(used: 131_072, wasted: 0))
+        table.purge(content)
+        #expect(table.takeTally() == ReadAheadTally(used: 0, wasted: (2 << 20) - 131_072))
+    }
+
     @Test func readersOfABlockShareOneFetch() {
         var table = BlockTable(capacity: 8)
         let content = CachedContent.silent(size: 4 << 20)

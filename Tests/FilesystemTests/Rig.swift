@@ -33,10 +33,10 @@ struct Rig {
     }
 
     /// By manifest.
-    init(bucket: MemoryBucket, prefix: String = "", manifest: SnapshotManifest) throws {
+    init(bucket: MemoryBucket, prefix: String = "", manifest: SnapshotManifest, budget: Int = 8 << 20) throws {
         let store = MemoryObjectStore(bucket)
         let prefix = ObjectPrefix(prefix)
-        try self.init(bucket, store, ManifestDirectories(manifest, prefix: prefix), prefix, Lines())
+        try self.init(bucket, store, ManifestDirectories(manifest, prefix: prefix), prefix, Lines(), budget: budget)
     }
 
     private init(
@@ -44,7 +44,8 @@ struct Rig {
         _ store: MemoryObjectStore,
         _ source: any DirectorySource,
         _ prefix: ObjectPrefix,
-        _ lines: Lines
+        _ lines: Lines,
+        budget: Int = 8 << 20
     ) throws {
         let log = Log(sink: lines)
         self.lines = lines
@@ -53,7 +54,7 @@ struct Rig {
         filesystem = try Filesystem(
             source: source,
             opener: StoredContents(store: store, prefix: prefix, log: log),
-            cache: BlockCache(budget: 8 << 20, log: log),
+            cache: BlockCache(budget: budget, log: log),
             options: .init(source: "memory://bucket", socket: "/run/here")
         )
     }

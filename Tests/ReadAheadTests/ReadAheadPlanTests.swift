@@ -88,8 +88,7 @@ struct ReadAheadPlanTests {
                 plan.taken(wish, through: wish.blocks.upperBound)
             }
         }
-        #expect(plan.cursors.count == 1)
-        #expect(plan.cursors[0].window == 64 << 20)
+        #expect(plan.cursors.map(\.window).filter { $0 > 0 } == [64 << 20])
     }
 
     @Test func aWishThatWasNotTakenComesAgain() throws {

@@ -68,7 +68,10 @@ package struct BlockTable {
         /// Fetches under way, reads granted and replies being sent. At 0 the slot may be taken away.
         var pins = 0
         var waiters: [ReadID] = []
-        /// A reader has been at its end.
+        /// What readers have had of it.
+        var read = GranuleSet()
+        var isEndRead = false
+        /// Readers have had all of it.
         var isSpent = false
         /// It was read to the end before, so this is no single pass.
         var isReread = false

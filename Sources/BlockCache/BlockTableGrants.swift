@@ -292,10 +292,16 @@ extension BlockTable {
         let awaited = slots[slot].ahead.intersection(need.granules)
         tally.used += awaited.count * BlockGeometry.granuleSize
         slots[slot].ahead.subtract(awaited)
-        let end = min((block + 1) * BlockGeometry.blockSize, read.content.size)
-        guard read.range.end >= end else { return }
-        slots[slot].isReread = slots[slot].isSpent
-        slots[slot].isSpent = true
+        let isAtEnd = read.range.end >= min((block + 1) * BlockGeometry.blockSize, read.content.size)
+        slots[slot].read.formUnion(need.granules)
+        slots[slot].isEndRead = slots[slot].isEndRead || isAtEnd
+        if slots[slot].isSpent {
+            slots[slot].isReread = slots[slot].isReread || isAtEnd
+        } else {
+            // Two tensors may share a block: whoever reads the end of it leaves the rest to somebody else.
+            let whole = BlockGeometry.granules(of: block, size: read.content.size)
+            slots[slot].isSpent = slots[slot].isEndRead && slots[slot].read == whole
+        }
     }
 
     // MARK: Arithmetic

@@ -171,6 +171,29 @@ struct BlockTableTests {
         #expect(table.hit(.init(9), content, ByteRange(offset: 1 << 20, count: 1)) == nil)
     }
 
+    @Test func aBlockWhoseBeginningNobodyReadIsNotSpent() {
+        var table = BlockTable(capacity: 64, maximumRun: 1)
+        let content = CachedContent.silent(size: 64 << 20)
+        for block in 0..<40 as Range<UInt64> {
+            let range = ByteRange(offset: (Int(block) << 20) + (1 << 19), count: 1 << 19)
+            var actions: [BlockTable.Action] = []
+            _ = table.readAhead(content, Int(block)..<Int(block) + 1, &actions)
+            _ = table.finished(actions.fetches[0].id, failure: nil)
+            #expect(table.hit(.init(block), content, range) != nil)
+            _ = table.release(.init(block))
+        }
+        for block in 0..<40 as Range<UInt64> {
+            let range = ByteRange(offset: Int(block) << 20, count: 1 << 19)
+            #expect(table.hit(.init(100 + block), content, range) != nil)
+            _ = table.release(.init(100 + block))
+        }
+        // Now they are: few stay.
+        #expect(
+            (0..<40).count { table.hit(.init(200 + UInt64($0)), content, ByteRange(offset: $0 << 20, count: 1)) != nil }
+                == 16
+        )
+    }
+
     @Test func aStreamGoesRoundInFewSlots() {
         var table = BlockTable(capacity: 64, maximumRun: 1)
         let content = CachedContent.silent(size: 64 << 20)

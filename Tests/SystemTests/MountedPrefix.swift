@@ -27,9 +27,6 @@ final class MountedPrefix: Sendable {
 
     deinit { umount2(directory.path, Int32(MNT_DETACH)) }
 
-    /// Where a file of the prefix is.
-    func path(_ name: String) -> String { directory.appending(path: name).path }
-
     /// Every file with its bytes, read through the kernel.
     func contents() throws -> [String: Data] {
         var contents: [String: Data] = [:]

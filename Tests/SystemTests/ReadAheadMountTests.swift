@@ -88,7 +88,8 @@ import Testing
         let mount = try await mounted(["model.safetensors": Data(bytes)])
         let file = try OpenedFile(mount.path("model.safetensors"))
         let mapping = mmap(nil, bytes.count, PROT_READ, MAP_PRIVATE, file.descriptor, 0)
-        let pages = try #require(mapping == MAP_FAILED ? nil : mapping)
+        let found = mapping == MAP_FAILED ? nil : mapping
+        let pages = try #require(found)
         defer { munmap(pages, bytes.count) }
         #expect(isSame(try file.read(at: 0, 4096), bytes[..<4096]))
         var random = SeededRandom(seed: 7)

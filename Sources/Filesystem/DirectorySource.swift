@@ -66,7 +66,7 @@ package struct DirectoryEntry: Sendable {
 package final class DirectoryListing: Sendable {
     private static let lastSerial = Atomic<UInt64>(0)
 
-    package let entries: [DirectoryEntry]
+    package let entries: DirectoryEntries
     /// Names of the directories among them, in the same order.
     package let directories: [EntryName]
     /// After this it is to be asked for again.
@@ -76,26 +76,29 @@ package final class DirectoryListing: Sendable {
     /// No other listing of this process has it.
     package let serial: UInt64
 
-    /// - Parameter entries: no name twice; in any order. In byte order they take no time.
-    package init(_ entries: [DirectoryEntry], validUntil: MonotonicInstant) {
-        let sorted = entries.sorted { $0.name < $1.name }
-        self.entries = sorted
-        directories = sorted.compactMap { $0.isDirectory ? $0.name : nil }
-        bytes = sorted.reduce(0) { $0 &+ ($1.file?.size ?? 0) }
+    package init(_ entries: DirectoryEntries, validUntil: MonotonicInstant) {
+        self.entries = entries
+        directories = entries.indices.filter(entries.isDirectory).map(entries.name)
+        bytes = entries.totalSize
         self.validUntil = validUntil
         serial = Self.lastSerial.add(1, ordering: .relaxed).newValue
+    }
+
+    /// - Parameters:
+    ///   - entries: in any order; of a name that comes twice one is shown, a directory rather than a file.
+    ///   - base: what the names of the objects begin with.
+    package convenience init(_ entries: [DirectoryEntry], below base: String, validUntil: MonotonicInstant) {
+        var builder = DirectoryEntries.Builder(base: base)
+        for entry in entries { builder.append(entry) }
+        self.init(builder.finish { _ in }, validUntil: validUntil)
     }
 
     package subscript(_ name: EntryName) -> DirectoryEntry? { line(of: name).map { entries[$0] } }
 
     /// Where in `entries` a name stands.
     package func line(of name: EntryName) -> Int? {
-        var (low, high) = (0, entries.count)
-        while low < high {
-            let middle = (low + high) / 2
-            if entries[middle].name < name { low = middle + 1 } else { high = middle }
-        }
-        return low < entries.count && entries[low].name == name ? low : nil
+        let (index, isThere) = entries.position(of: name)
+        return isThere ? index : nil
     }
 
     /// Names that mean something else in `other`, or are only in one of the two; in order.
@@ -134,6 +137,9 @@ package protocol DirectorySource: AnyObject, Sendable {
     /// - Parameter path: names parted by `/`; empty for the root.
     func known(_ path: String) -> DirectoryListing?
 
+    /// The last listing there was, maybe one that is over: right of what has the generation that it names.
+    func lastKnown(_ path: String) -> DirectoryListing?
+
     /// Gets the listing. The completion is called exactly once, maybe before this returns, with no lock held.
     func load(
         _ path: String,
@@ -154,6 +160,7 @@ package protocol DirectorySource: AnyObject, Sendable {
 
 /// For sources in which nothing changes.
 extension DirectorySource {
+    package func lastKnown(_ path: String) -> DirectoryListing? { known(path) }
     package func opened(_ path: String) {}
     package func distrust(_ path: String) {}
     package func observe(_ changed: @escaping @Sendable (_ path: String, _ names: [EntryName]) -> Void) {}

@@ -69,6 +69,7 @@ package final class Filesystem: Sendable {
 
     struct State {
         let inodes: InodeTable
+        /// Of files that were opened; of others the listing knows them.
         var facts: [NodeID: FileFacts] = [:]
         var open: [NodeID: OpenFile] = [:]
         /// Closed files whose readers are kept for a while, oldest first.
@@ -136,9 +137,7 @@ package final class Filesystem: Sendable {
     package func remember(_ entry: DirectoryEntry, in parent: NodeID) -> Result<NodeAttributes, FilesystemError> {
         state.withLock { state in
             do throws(Errno) {
-                let record = try state.inodes.enter(entry.name, in: parent, entry)
-                if let facts = entry.file, state.facts[record.node] == nil { state.facts[record.node] = facts }
-                return .success(Self.attributes(record))
+                return .success(Self.attributes(try state.inodes.enter(entry.name, in: parent, entry)))
             } catch {
                 return .failure(.inputOutput)
             }

@@ -81,8 +81,8 @@ extension Filesystem {
 
     /// The inode's extended attributes, in the order of `getfattr -d`.
     package func extendedAttributes(_ node: NodeID) throws(FilesystemError) -> [(name: String, value: String)] {
-        let (record, facts) = state.withLock { ($0.inodes.record(node), $0.facts[node]) }
-        guard let record else { throw .stale }
+        guard let record = state.withLock({ $0.inodes.record(node) }) else { throw .stale }
+        let facts = record.isDirectory ? nil : facts(record)
         var values: [(String, String?)] = []
         if !record.isDirectory {
             values = [
@@ -96,6 +96,16 @@ extension Filesystem {
         values += [("source", options.source), ("socket", options.socket)]
         return values.compactMap { name, value in value.map { (name: "user.penstock." + name, value: $0) } }
             .sorted { $0.name < $1.name }
+    }
+
+    /// What is known of a file's generation, without I/O; nil when another one stands under its name by now.
+    private func facts(_ record: InodeRecord) -> FileFacts? {
+        let (facts, name) = state.withLock { ($0.facts[record.node], $0.inodes.name(record.node)) }
+        if let facts { return facts }
+        guard let name, let parent = path(of: record.parent),
+            let entry = source.lastKnown(parent)?[name], entry.generation == record.generation
+        else { return nil }
+        return entry.file
     }
 
     // MARK: Totals

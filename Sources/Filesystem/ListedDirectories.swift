@@ -87,6 +87,8 @@ package final class ListedDirectories: DirectorySource {
         return listing
     }
 
+    package func lastKnown(_ path: String) -> DirectoryListing? { state.withLock { $0.listings[BytePath(path)] } }
+
     package func load(_ path: String, _ completion: @escaping Completion) {
         let key = BytePath(path)
         let isFirst = state.withLock { state in
@@ -177,7 +179,7 @@ package final class ListedDirectories: DirectorySource {
     private func list(_ path: String) async throws(ObjectStoreError) -> DirectoryListing? {
         let directory = prefix.value + (path.isEmpty ? "" : path + "/")
         let asked = time.now()
-        var entries: [DirectoryEntry] = []
+        var entries = DirectoryEntries.Builder(base: directory)
         var pages = 0
         var request = ListRequest(prefix: directory, delimiter: "/")
         repeat {
@@ -185,32 +187,18 @@ package final class ListedDirectories: DirectorySource {
             pages += 1
             let page = try await store.list(request)
             // Page by page: a million descriptions of objects would take several times what becomes of them.
-            entries += page.prefixes.compactMap { self.entry(directory: $0, in: directory, isRoot: path.isEmpty) }
-            entries += page.objects.compactMap { self.entry(object: $0, in: directory) }
+            var lines = page.prefixes.compactMap { self.entry(directory: $0, in: directory, isRoot: path.isEmpty) }
+            lines += page.objects.compactMap { self.entry(object: $0, in: directory) }
+            lines.sort { $0.name < $1.name }
+            for line in lines { entries.append(line) }
             if entries.count > Self.maximumDirectory {
                 throw ObjectStoreError(.invalidRequest, "more than \(Self.maximumDirectory) names in one directory")
             }
             request.pageToken = page.nextPageToken
         } while request.pageToken != nil
+        let unique = entries.finish { warn(directory + $0.value, "a directory has the same name") }
         // Believed from when it was asked for: what it says may be as old as that.
-        return DirectoryListing(unique(entries, in: directory), validUntil: asked.advanced(by: timeToLive))
-    }
-
-    /// In order, each name once: a directory's rather than an object's.
-    private func unique(_ entries: [DirectoryEntry], in directory: String) -> [DirectoryEntry] {
-        var unique: [DirectoryEntry] = []
-        unique.reserveCapacity(entries.count)
-        for entry in entries.sorted(by: { $0.name < $1.name }) {
-            guard let last = unique.last, last.name == entry.name else {
-                unique.append(entry)
-                continue
-            }
-            if last.isDirectory != entry.isDirectory {
-                warn(directory + entry.name.value, "a directory has the same name")
-            }
-            if entry.isDirectory { unique[unique.count - 1] = entry }
-        }
-        return unique
+        return DirectoryListing(unique, validUntil: asked.advanced(by: timeToLive))
     }
 
     private func entry(directory below: String, in directory: String, isRoot: Bool) -> DirectoryEntry? {

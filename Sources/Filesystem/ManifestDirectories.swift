@@ -31,10 +31,12 @@ package final class ManifestDirectories: DirectorySource {
         var listings: [SafePath: DirectoryListing] = [:]
         for (path, entries) in directories where !path.isEmpty {
             let path = try SafePath(String(decoding: path, as: UTF8.self))
-            listings[path] = DirectoryListing(Array(entries.values), validUntil: .distantFuture)
+            let base = prefix.value + path.value + "/"
+            listings[path] = DirectoryListing(Array(entries.values), below: base, validUntil: .distantFuture)
         }
         self.listings = listings
-        root = DirectoryListing(Array((directories[[]] ?? [:]).values), validUntil: .distantFuture)
+        let top = Array((directories[[]] ?? [:]).values)
+        root = DirectoryListing(top, below: prefix.value, validUntil: .distantFuture)
     }
 
     private static func add(

@@ -217,7 +217,7 @@ struct DirectoryTests {
                 )
                 return DirectoryEntry(file: facts, name: try #require(EntryName(name)))
             }
-            return (DirectoryListing(entries, validUntil: .distantFuture), generations)
+            return (DirectoryListing(entries, below: "", validUntil: .distantFuture), generations)
         }
         let ((old, before), (new, after)) = (try listing(), try listing())
         let expected = Set(before.keys).union(after.keys).filter { before[$0] != after[$0] }.sorted()

@@ -4,6 +4,8 @@ package enum SettingOrigin: Hashable, Sendable, CustomStringConvertible {
     case environment(String)
     case file(String, line: Int)
     case profile(String)
+    /// Made from what the machine has; with the words that say from what.
+    case machine(String)
     case `default`
 
     package var description: String {
@@ -12,12 +14,14 @@ package enum SettingOrigin: Hashable, Sendable, CustomStringConvertible {
         case .environment(let name): name
         case .file(let path, let line): "\(path):\(line)"
         case .profile(let name): "profile \(name)"
+        case .machine(let source): source
         case .default: "default"
         }
     }
 }
 
-/// Every setting's value and where it comes from: flags win over variables, these over the file, it over the profile.
+/// Every setting's value and where it comes from: flags win over variables, these over the file, it over the
+/// profile, and all of them over what is made from the machine.
 package struct ResolvedSettings: Sendable {
     private struct Entry: Sendable {
         let value: any Sendable
@@ -40,17 +44,20 @@ package struct ResolvedSettings: Sendable {
     ///   - environment: the process's variables; empty ones count as not set.
     ///   - file: the path, for errors, and the content of the configuration file.
     ///   - profile: the name of one of the registry's profiles.
+    ///   - machine: defaults that depend on the machine.
     /// - Throws: everything that is wrong, at once.
     package init(
         _ registry: SettingRegistry,
         flags: [String: SettingText] = [:],
         environment: [String: String] = [:],
         file: (path: String, content: [UInt8])? = nil,
-        profile: String? = nil
+        profile: String? = nil,
+        machine: [MachineDefault] = []
     ) throws(ConfigurationError) {
         self.registry = registry
         var problems: [String] = []
         // The weakest first: later ones replace.
+        for one in machine { take(one.name, .one(one.value), .machine(one.source), &problems) }
         if let profile { takeProfile(profile, &problems) }
         if let file {
             do throws(ConfigurationError) {

@@ -11,7 +11,8 @@ struct ConfigCommand: ParsableCommand {
     struct ExplainCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "explain",
-            abstract: "Show each setting, its value, and where it comes from: a variable, the file, or the default.",
+            abstract:
+                "Show each setting, its value, and where it comes from: a variable, the file, the machine, or the default.",
             discussion: "PENSTOCK_CONFIG names a YAML file of settings. A flag of a command wins over both."
         )
 

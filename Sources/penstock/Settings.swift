@@ -23,7 +23,12 @@ enum Settings {
     }()
 
     private static let resolved = Result { () throws(ConfigurationError) -> ResolvedSettings in
-        try ResolvedSettings(PenstockSettings.registry, environment: environment, file: file())
+        try ResolvedSettings(
+            PenstockSettings.registry,
+            environment: environment,
+            file: file(),
+            machine: [MemoryDefault.setting(.current())].compactMap(\.self)
+        )
     }
 
     /// The settings; the built-in defaults where `check` failed.

@@ -5,6 +5,7 @@ import Manifests
 import ObjectStorage
 import Publication
 import Snapshots
+import Telemetry
 
 struct CollectCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

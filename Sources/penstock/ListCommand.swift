@@ -5,6 +5,7 @@ import Manifests
 import ObjectStorage
 import Publication
 import Snapshots
+import Telemetry
 
 /// Snapshots below a place, found by their manifests.
 struct FoundSnapshot {

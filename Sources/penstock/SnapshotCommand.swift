@@ -6,6 +6,7 @@ import Manifests
 import ObjectStorage
 import Publication
 import Snapshots
+import Telemetry
 
 extension SnapshotManifest.Layout: ExpressibleByArgument {}
 

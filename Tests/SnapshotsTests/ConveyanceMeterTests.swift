@@ -1,5 +1,6 @@
 import LinuxPlatform
 import Snapshots
+import Telemetry
 import Testing
 
 struct ConveyanceMeterTests {

@@ -1,4 +1,4 @@
-/// A pattern of Python's `fnmatch.fnmatchcase`, as the official client applies it to whole repository paths.
+/// A pattern of Python's `fnmatch.fnmatchcase`, as the Hub's official client applies it to whole paths.
 ///
 /// Case-sensitive; `*` matches any run, `/` included; `?` one character; `[abc]`, `[a-z]`, `[!abc]`; no escapes. A `[`
 /// without its `]` is itself. `\` means `/`, and a pattern that ends in `/` gets a `*` (huggingface_hub,
@@ -15,11 +15,9 @@ package struct Glob: Hashable, Sendable {
         case set([ClosedRange<UInt32>], isNegated: Bool)
     }
 
-    /// - Throws: `HubError.invalidName` when the pattern is longer than `maximumLength` bytes.
-    package init(_ pattern: String) throws(HubError) {
-        guard pattern.utf8.count <= Self.maximumLength else {
-            throw HubError(.invalidName, "the pattern '\(printable(pattern, limit: 60))' is longer than 4096 bytes")
-        }
+    /// Nil when the pattern is longer than `maximumLength` bytes.
+    package init?(_ pattern: String) {
+        guard pattern.utf8.count <= Self.maximumLength else { return nil }
         self.pattern = pattern
         var scalars = pattern.unicodeScalars.map { $0 == "\\" ? "/" : $0 }
         if scalars.last == "/" { scalars.append("*") }
@@ -112,32 +110,5 @@ package struct Glob: Hashable, Sendable {
             }
         }
         return ranges
-    }
-}
-
-/// Which files of a repository are wanted: any include pattern matches, or there is none, and no exclude pattern does.
-package struct FileFilter: Hashable, Sendable {
-    package let include: [Glob]
-    package let exclude: [Glob]
-
-    /// - Throws: `HubError.invalidName` for a pattern that is too long.
-    package init(include: [String] = [], exclude: [String] = []) throws(HubError) {
-        var globs: [[Glob]] = []
-        for patterns in [include, exclude] {
-            var parsed: [Glob] = []
-            for pattern in patterns { parsed.append(try Glob(pattern)) }
-            globs.append(parsed)
-        }
-        self.include = globs[0]
-        self.exclude = globs[1]
-    }
-
-    package func admits(_ path: String) -> Bool {
-        (include.isEmpty || include.contains { $0.matches(path) }) && !exclude.contains { $0.matches(path) }
-    }
-
-    /// The include patterns that match none of the paths: a typing error that should not pass in silence.
-    package func unmatchedIncludes(in paths: [String]) -> [String] {
-        include.filter { glob in !paths.contains { glob.matches($0) } }.map(\.pattern)
     }
 }

@@ -96,10 +96,12 @@ let package = Package(
             ]
         ),
         library("FUSEMount", ["CFuse3", "CLinux", "Filesystem", "BlockCache", "LinuxPlatform", "Telemetry"]),
+        library("AdminEndpoint", ["Checksums", "LinuxPlatform", "Telemetry"]),
         library(
             "MountService",
             [
-                "FUSEMount", "Filesystem", "ReadAhead", "BlockCache", "Manifests", "ObjectStorage", "Configuration",
+                "AdminEndpoint", "FUSEMount", "Filesystem", "ReadAhead", "BlockCache", "Manifests", "ObjectStorage",
+                "Configuration",
                 "LinuxPlatform", "Telemetry",
             ]
         ),
@@ -109,7 +111,8 @@ let package = Package(
             name: "penstock",
             dependencies: [
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                "Configuration", "MountService", "FUSEMount", "BlockCache", "Snapshots", "Publication", "Manifests",
+                "Configuration", "MountService", "AdminEndpoint", "FUSEMount", "BlockCache", "Snapshots", "Publication",
+                "Manifests",
                 "TransferEngine",
                 "HuggingFaceHub", "GoogleCloudStorage", "GoogleCredentials", "LocalStorage", "HTTPEngine",
                 "ObjectStorage", "Checksums", "Telemetry", "LinuxPlatform",
@@ -163,6 +166,8 @@ let package = Package(
         ),
         tests("Filesystem", ["ReadAhead", "BlockCache", "Manifests", "ObjectStorage", "Checksums", "Telemetry"]),
         tests("FUSEMount", ["Filesystem", "BlockCache", "ObjectStorage", "Checksums", "Telemetry"]),
+        tests("AdminEndpoint", ["Telemetry"]),
+        tests("MountService", ["AdminEndpoint"]),
         tests("Emulators", ["Checksums"]),
         .executableTarget(name: "SanitizerCanary", path: "Tests/SanitizerCanary", swiftSettings: strict),
         .testTarget(name: "RepositoryTests", swiftSettings: strict),

@@ -18,6 +18,13 @@ package final class BlockCache: Sendable {
         var table: BlockTable
         var flight: FlightWindow
         var readers: [ReadID: Reader] = [:]
+        var fills: [ReadID: Fill] = [:]
+    }
+
+    /// Blocks that somebody wants to be there; see `fill`.
+    private struct Fill {
+        let content: CachedContent
+        let completion: @Sendable (ReadFailure?) -> Void
     }
 
     /// Counts since the start.
@@ -65,6 +72,10 @@ package final class BlockCache: Sendable {
     }
 
     package var counts: Counts { counters.withLock { $0 } }
+    /// Of the budget, by blocks that are there or on their way.
+    package var usedBytes: Int { state.withLock { $0.table.usedSlots } * BlockGeometry.blockSize }
+    /// Verified bytes in memory, of the contents that have any.
+    package var residentBytes: [CachedContent.ID: Int] { state.withLock { $0.table.residentBytes } }
     /// Whether nobody reads and nothing is being fetched.
     package var isIdle: Bool { state.withLock { $0.table.isIdle } }
 
@@ -104,11 +115,13 @@ package final class BlockCache: Sendable {
 
     /// Ends a read that waits: its reader is told `cancelled`. Nothing happens when it is unknown or being answered.
     package func cancel(_ id: ReadID) {
-        let (reader, actions) = state.withLock { state -> (Reader?, [BlockTable.Action]) in
+        let (reader, fill, actions) = state.withLock { state -> (Reader?, Fill?, [BlockTable.Action]) in
             let (wasWaiting, actions) = state.table.cancel(id)
-            return (wasWaiting ? state.readers.removeValue(forKey: id) : nil, actions)
+            guard wasWaiting else { return (nil, nil, actions) }
+            return (state.readers.removeValue(forKey: id), state.fills.removeValue(forKey: id), actions)
         }
         reader?(.failure(.cancelled))
+        fill?.completion(.cancelled)
         perform(actions)
     }
 
@@ -150,6 +163,63 @@ package final class BlockCache: Sendable {
         return actions
     }
 
+    // MARK: Filling
+
+    /// Blocks that one `fill` may ask for.
+    var maximumFill: Int { state.withLock { $0.table.maximumFillRun } }
+
+    /// Brings blocks, verified, to the disk where the content has one, and into memory where not: with what readers leave
+    /// of memory and requests.
+    ///
+    /// - Parameters:
+    ///   - id: from `newReadID`; `cancel` ends it.
+    ///   - blocks: at most `maximumFill`.
+    ///   - completion: called exactly once, on the caller's thread or another, with no lock held: what kept the bytes from
+    ///     coming. That they came says nothing of the disk, which may have had no room.
+    func fill(
+        _ id: ReadID,
+        _ content: CachedContent,
+        _ blocks: Range<Int>,
+        _ completion: @escaping @Sendable (ReadFailure?) -> Void
+    ) {
+        if content.whole.isWrong { return completion(.corrupt) }
+        perform(
+            state.withLock { state in
+                state.fills[id] = Fill(content: content, completion: completion)
+                return state.table.fill(id, content, blocks)
+            }
+        )
+    }
+
+    /// The blocks of a fill are in memory: they stay until the disk has them.
+    private func finish(_ fill: Fill, _ id: ReadID, _ segments: [BlockTable.Segment], from first: Int) {
+        let done: @Sendable () -> Void = { [self] in
+            perform(release(id))
+            fill.completion(nil)
+        }
+        guard let disk = fill.content.disk else { return done() }
+        var runs: [(blocks: Range<Int>, bytes: UnsafeRawBufferPointer)] = []
+        var index = 0
+        while index < segments.count {
+            var end = index + 1
+            while end < segments.count, segments[end].slot == segments[end - 1].slot + 1 { end += 1 }
+            let count = segments[index..<end].reduce(0) { $0 + $1.count }
+            let bytes = arena.bytes(slot: segments[index].slot, offset: 0, count: count)
+            runs.append((first + index..<first + end, UnsafeRawBufferPointer(bytes)))
+            index = end
+        }
+        let left = Lock(runs.count)
+        for run in runs {
+            disk.store(run.blocks, run.bytes) {
+                let isLast = left.withLock { left in
+                    left -= 1
+                    return left == 0
+                }
+                if isLast { done() }
+            }
+        }
+    }
+
     // MARK: What the table decided
 
     private func perform(_ actions: [BlockTable.Action]) {
@@ -157,11 +227,24 @@ package final class BlockCache: Sendable {
             switch action {
             case .fetch(let fetch): begin(fetch, from: 0, attempt: 1)
             case .answer(let id, let segments):
-                let reader = state.withLock { $0.readers.removeValue(forKey: id) }
+                let (reader, fill, first) = state.withLock { state in
+                    let fill = state.fills.isEmpty ? nil : state.fills.removeValue(forKey: id)
+                    return (
+                        state.readers.removeValue(forKey: id), fill, fill == nil ? 0 : state.table.firstBlock(of: id)
+                    )
+                }
+                if let fill {
+                    finish(fill, id, segments, from: first)
+                    continue
+                }
                 reader?(.success(memory(segments)))
                 perform(release(id))
             case .fail(let id, let failure):
-                state.withLock { $0.readers.removeValue(forKey: id) }?(.failure(failure))
+                let (reader, fill) = state.withLock {
+                    ($0.readers.removeValue(forKey: id), $0.fills.removeValue(forKey: id))
+                }
+                reader?(.failure(failure))
+                fill?.completion(failure)
             case .store(let store): keep(store)
             }
         }

@@ -79,6 +79,8 @@ package struct BlockTable {
         var isUnstored = false
         /// Came or comes by read-ahead, and nobody asked for it yet.
         var ahead = GranuleSet()
+        /// It came for the disk alone, and nobody has read it to its end.
+        var isFilled = false
     }
 
     struct Need {
@@ -93,6 +95,8 @@ package struct BlockTable {
         /// One for each need; empty while it waits in line.
         var slots: [Int] = []
         var isAnswered = false
+        /// Nobody waits for the bytes themselves: see `fill`.
+        var isFill = false
     }
 
     package let capacity: Int
@@ -113,6 +117,11 @@ package struct BlockTable {
     var reads: [ReadID: Read] = [:]
     /// Reads without memory, in order. One that was cancelled stays here by name only.
     var line: [ReadID] = []
+    /// Fills without memory, in order; the same is true of them.
+    var fillLine: [ReadID] = []
+    /// Fills that are not over, and those of them that have memory.
+    var fills = 0
+    var runningFills = 0
     var fetches: [Fetch.ID: Fetch] = [:]
     var lastFetch: UInt64 = 0
     /// What is on its way that nobody asked for.
@@ -174,7 +183,7 @@ package struct BlockTable {
         return actions
     }
 
-    /// Forgets a read that was not answered yet. False: it was, or it is unknown.
+    /// Forgets a read or a fill that was not answered yet. False: it was, or it is unknown.
     package mutating func cancel(_ id: ReadID) -> (wasWaiting: Bool, actions: [Action]) {
         guard let read = reads[id], !read.isAnswered else { return (false, []) }
         drop(id, read)

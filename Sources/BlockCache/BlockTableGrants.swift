@@ -159,17 +159,18 @@ extension BlockTable {
         return true
     }
 
-    /// Grants what waits in line, first come first served.
+    /// Grants what waits in line, first come first served; then fills, with what readers leave.
     mutating func serveLine() -> [Action] {
-        guard !line.isEmpty else { return [] }
+        guard !line.isEmpty || !fillLine.isEmpty else { return [] }
         var actions: [Action] = []
         var served = 0
         while served < line.count, grant(line[served], &actions) { served += 1 }
         line.removeFirst(served)
+        serveFills(&actions)
         return actions
     }
 
-    private mutating func answerReady(_ candidates: [ReadID], _ actions: inout [Action]) {
+    mutating func answerReady(_ candidates: [ReadID], _ actions: inout [Action]) {
         for id in candidates {
             guard let read = reads[id], !read.isAnswered,
                 zip(read.needs, read.slots).allSatisfy({ slots[$1].present.isSuperset(of: $0.granules) })
@@ -183,6 +184,7 @@ extension BlockTable {
     /// Removes a read and what it holds.
     mutating func drop(_ id: ReadID, _ read: Read) {
         reads[id] = nil
+        if read.isFill { endFill(read) }
         for slot in read.slots {
             slots[slot].waiters.removeAll { $0 == id }
             unpin(slot)
@@ -272,7 +274,8 @@ extension BlockTable {
         if slots[slot].present.isEmpty || slots[slot].key == nil {
             forget(slot)
         } else {
-            recency.append(slot, to: slots[slot].isSpent && !slots[slot].isReread ? .spent : .kept)
+            let isSpent = slots[slot].isSpent && !slots[slot].isReread || slots[slot].isFilled
+            recency.append(slot, to: isSpent ? .spent : .kept)
             if recency.spentCount > Self.keptSpent, let oldest = recency.first {
                 recency.remove(oldest)
                 forget(oldest)
@@ -288,6 +291,7 @@ extension BlockTable {
     }
 
     mutating func noteEnd(_ read: Read, _ need: Need, _ slot: Int) {
+        if read.isFill { return }
         let block = need.block
         let awaited = slots[slot].ahead.intersection(need.granules)
         tally.used += awaited.count * BlockGeometry.granuleSize
@@ -295,6 +299,7 @@ extension BlockTable {
         let isAtEnd = read.range.end >= min((block + 1) * BlockGeometry.blockSize, read.content.size)
         slots[slot].read.formUnion(need.granules)
         slots[slot].isEndRead = slots[slot].isEndRead || isAtEnd
+        if isAtEnd { slots[slot].isFilled = false }
         if slots[slot].isSpent {
             slots[slot].isReread = slots[slot].isReread || isAtEnd
         } else {

@@ -57,6 +57,8 @@ package final class DiskCache: Sendable {
         var fullUntil: MonotonicInstant?
         /// Files that this process has read back, as they were then.
         var proven: [String: ProvenFile] = [:]
+        /// Files that this process does not evict now, and how often each is held.
+        var held: [String: Int] = [:]
     }
 
     /// The subdirectory says the format, so that another version of it begins beside this one.
@@ -224,7 +226,9 @@ package final class DiskCache: Sendable {
         guard excess > 0 else { return }
         let now = time.timeOfDay()
         let candidates = files.map { DiskDirectory.candidate($0, directory, now: now) }
-        for candidate in EvictionPolicy.order(candidates, requester: name, limit: options.limit) {
+        let held = state.withLock { $0.held }
+        for candidate in EvictionPolicy.order(candidates, requester: name, limit: options.limit)
+        where held[candidate.name] == nil {
             guard try DiskDirectory.remove(candidate.name, directory) else { continue }
             state.withLock { $0.contents[candidate.name]?.content }?.dropFiles()
             forgetProof(candidate.name)
@@ -242,4 +246,38 @@ package final class DiskCache: Sendable {
             return state.budget.excess(adding: bytes, available: available)
         }
     }
+
+    // MARK: Residency
+
+    /// Makes sure that this process does not evict the file until `letGo`, as often as it was held.
+    func hold(_ name: String) { state.withLock { $0.held[name, default: 0] += 1 } }
+
+    func letGo(_ name: String) {
+        state.withLock { state in
+            let count = (state.held[name] ?? 1) - 1
+            state.held[name] = count > 0 ? count : nil
+        }
+    }
+
+    /// Whether there was no room a moment ago.
+    var isFull: Bool {
+        let now = time.now()
+        return state.withLock { state in state.fullUntil.map { now < $0 } ?? false }
+    }
+
+    /// The content of this identity, if somebody in this process has it.
+    func known(_ identity: DiskIdentity) -> DiskContent? {
+        state.withLock { $0.contents[identity.name]?.content }
+    }
+
+    /// What the files of the directory take now, as the last look and this process's writes have it.
+    package var usedBytes: Int { state.withLock { $0.budget.used } }
+
+    /// What the files of the directory take, looked up now: it may wait for the disk.
+    package func measuredBytes() throws(Errno) -> Int {
+        try DiskDirectory.files(directory).reduce(0) { $0 + $1.allocated }
+    }
+
+    /// What may stay in the cache at once, in bytes: its size less what is kept free for others to write.
+    package var capacity: Int { options.limit - state.withLock { $0.budget.stride } }
 }

@@ -27,6 +27,10 @@ final class DiskContent: BackingSource {
         var served = 0
         var use = DiskTable.Use(last: 0, isProtected: false)
         var proof = ProofState()
+        /// Called when the proof that runs has ended.
+        var proofWaiters: [@Sendable () -> Void] = []
+        /// Since when it is pinned, in seconds since 1970.
+        var pinnedSince: Int64?
         /// The files could not be opened: until then nobody tries again.
         var closedUntil: MonotonicInstant?
         /// Until then nobody waits for a process that did not deliver.
@@ -106,11 +110,11 @@ final class DiskContent: BackingSource {
     }
 
     private func open() {
-        var opened: (files: DiskFiles, marked: [Int], use: DiskTable.Use?, isProven: Bool)?
+        var opened: (files: DiskFiles, marked: [Int], use: DiskTable.Use?, pin: Int64?, isProven: Bool)?
         do throws(Errno) {
             let files = try DiskFiles(identity, in: disk.directory)
             let marked = try files.marked(0..<identity.blockCount)
-            opened = (files, marked, files.use(), disk.isProven(identity.name, try files.status()))
+            opened = (files, marked, files.use(), files.pin(), disk.isProven(identity.name, try files.status()))
         } catch {
             disk.failed(error, "opening a file of the cache")
         }
@@ -124,6 +128,7 @@ final class DiskContent: BackingSource {
             state.present = BlockSet(capacity: identity.blockCount)
             for block in opened.marked { state.present.insert(block) }
             state.use = DiskTable.Use(last: state.use.last, isProtected: opened.use?.isProtected ?? false)
+            state.pinnedSince = opened.pin
             state.proof.reset()
             if state.present.isFull {
                 if opened.isProven { state.proof.adopt(now) } else { _ = state.proof.begin() }
@@ -137,12 +142,16 @@ final class DiskContent: BackingSource {
 
     /// The files were deleted, by us or by others: what is open ends by itself, what comes next begins anew.
     func dropFiles() {
-        state.withLock { state in
-            guard case .ready = state.phase else { return }
+        let waiting = state.withLock { state -> [@Sendable () -> Void] in
+            guard case .ready = state.phase else { return [] }
             state.phase = .closed
             state.present = BlockSet(capacity: identity.blockCount)
             state.proof.reset()
+            state.pinnedSince = nil
+            defer { state.proofWaiters = [] }
+            return state.proofWaiters
         }
+        waiting.forEach { $0() }
     }
 
     /// Bytes of the disk that deleted files take which we still have open.
@@ -370,7 +379,7 @@ final class DiskContent: BackingSource {
     }
 
     /// Reads everything back from the disk when all of it is there and nobody did so yet.
-    private func proveIfComplete() {
+    func proveIfComplete() {
         let isDue = state.withLock { state in
             state.present.isFull && state.files != nil && state.proof.begin()
         }
@@ -385,12 +394,67 @@ final class DiskContent: BackingSource {
             }
         }
         let now = disk.time.now()
-        let (isProven, isDueAgain) = state.withLock { state in
+        let (isProven, isDueAgain, waiting) = state.withLock { state in
             let isFull = state.present.isFull
             let isDueAgain = state.proof.ended(isProven: proven != nil, isFull: isFull, now: now)
-            return (isFull && proven != nil, isDueAgain)
+            defer { if !isDueAgain { state.proofWaiters = [] } }
+            return (isFull && proven != nil, isDueAgain, isDueAgain ? [] : state.proofWaiters)
         }
         if isProven, let proven { disk.remember(identity.name, proven) }
         if isDueAgain { disk.provers.submit { [weak self] in self?.prove() } }
+        waiting.forEach { $0() }
+    }
+
+    // MARK: Residency
+
+    var isPinned: Bool { state.withLock { $0.pinnedSince != nil } }
+
+    /// The first blocks at or behind `start` that are not there; nil when all of them are.
+    func missing(from start: Int, limit: Int) -> Range<Int>? {
+        state.withLock { state in
+            var start = start
+            while start < identity.blockCount {
+                let (isIn, blocks) = state.present.firstRun(of: start..<identity.blockCount)
+                if !isIn { return blocks.lowerBound..<min(blocks.upperBound, blocks.lowerBound + limit) }
+                start = blocks.upperBound
+            }
+            return nil
+        }
+    }
+
+    /// Calls `body` when no proof runs: at once, or on the thread that ends it.
+    func whenProofEnds(_ body: @escaping @Sendable () -> Void) {
+        let isRunning = state.withLock { state in
+            if state.proof.isRunning { state.proofWaiters.append(body) }
+            return state.proof.isRunning
+        }
+        if !isRunning { body() }
+    }
+
+    /// It was asked for: to whoever evicts it is as if it had been read again. Once its files are open.
+    func protect() {
+        let isNew = state.withLock { state in
+            defer { state.use.isProtected = true }
+            return !state.use.isProtected
+        }
+        if isNew { writeUse() }
+    }
+
+    /// This process does not evict it between the two.
+    func hold() { disk.hold(identity.name) }
+    func letGo() { disk.letGo(identity.name) }
+
+    /// Returns when what was handed to the disk before is written, or was left out.
+    func settled() async { await disk.writers.run {} }
+
+    /// There was no room for it a moment ago.
+    var isShortOfRoom: Bool { disk.isFull }
+
+    /// Writes down that it is pinned, or that it is not, for all who share the directory. On a thread of the disk, with its
+    /// files open.
+    func write(pinnedSince since: Int64?) throws(Errno) {
+        guard let files else { throw .noEntry }
+        try files.write(pinnedSince: since)
+        state.withLock { $0.pinnedSince = since }
     }
 }

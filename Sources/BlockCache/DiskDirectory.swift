@@ -14,6 +14,8 @@ enum DiskDirectory {
 
     /// So long after its last write an incomplete file counts as being filled.
     private static let fillingSeconds: Int64 = 30
+    /// A pin holds for so long after a mount last used the file: what was replaced in the bucket goes in the end.
+    static let pinSeconds: Int64 = 30 * 86_400
 
     /// The data files. What vanishes meanwhile is left out.
     static func files(_ directory: borrowing FileDescriptor) throws(Errno) -> [File] {
@@ -37,16 +39,16 @@ enum DiskDirectory {
         _ directory: borrowing FileDescriptor,
         now: UnixTime
     ) -> EvictionPolicy.Candidate {
-        let use = DiskFiles.use(of: file.name, in: directory)
+        let (use, pinnedSince) = DiskFiles.records(of: file.name, in: directory)
         let isYoung = now.seconds - file.modified.seconds < fillingSeconds
+        let last = max(use?.last ?? 0, file.modified.seconds)
         return EvictionPolicy.Candidate(
             name: file.name,
             bytes: file.allocated,
-            use: DiskTable.Use(
-                last: max(use?.last ?? 0, file.modified.seconds),
-                isProtected: use?.isProtected ?? false
-            ),
-            isFilling: isYoung && file.allocated < file.size
+            use: DiskTable.Use(last: last, isProtected: use?.isProtected ?? false),
+            isFilling: isYoung && file.allocated < file.size,
+            size: file.size,
+            pinnedSince: now.seconds - last < pinSeconds ? pinnedSince : nil
         )
     }
 

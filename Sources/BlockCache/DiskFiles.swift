@@ -81,14 +81,40 @@ final class DiskFiles: Sendable {
         (try? Self.bytes(table, at: DiskTable.useOffset, DiskTable.useSize)).flatMap(DiskTable.use)
     }
 
-    /// What the table of `name` says, read by whoever evicts.
-    static func use(of name: String, in directory: borrowing FileDescriptor) -> DiskTable.Use? {
-        let table = name + tableSuffix
-        guard
-            let file = try? FileDescriptor(path: table, flags: O_RDONLY | O_NOFOLLOW, relativeTo: directory.rawValue),
-            let bytes = try? bytes(file, at: DiskTable.useOffset, DiskTable.useSize)
-        else { return nil }
-        return DiskTable.use(bytes)
+    /// Pins the content, or lets it go.
+    func write(pinnedSince since: Int64?) throws(Errno) {
+        let bytes = since.map { DiskTable.encode(pinnedSince: $0, name: identity.name) }
+        try table.write(bytes ?? Array(repeating: 0, count: DiskTable.pinSize), at: DiskTable.pinOffset)
+    }
+
+    /// Since when it is pinned.
+    func pin() -> Int64? {
+        (try? Self.bytes(table, at: DiskTable.pinOffset, DiskTable.pinSize))
+            .flatMap { DiskTable.pin($0, name: identity.name) }
+    }
+
+    /// What the table of `name` says of its use and its pin, read by whoever evicts.
+    static func records(
+        of name: String,
+        in directory: borrowing FileDescriptor
+    ) -> (use: DiskTable.Use?, pinnedSince: Int64?) {
+        guard let file = openTable(name, directory) else { return (nil, nil) }
+        let use = try? bytes(file, at: DiskTable.useOffset, DiskTable.useSize)
+        let pin = try? bytes(file, at: DiskTable.pinOffset, DiskTable.pinSize)
+        return (use.flatMap(DiskTable.use), pin.flatMap { DiskTable.pin($0, name: name) })
+    }
+
+    /// Blocks that the table of a content says are there; none when it is not this content's.
+    static func markedBlocks(_ identity: DiskIdentity, in directory: borrowing FileDescriptor) -> Int {
+        guard let file = openTable(identity.name, directory),
+            let header = try? bytes(file, at: 0, DiskTable.page), DiskTable.hasHeader(header, of: identity),
+            let marks = try? bytes(file, at: DiskTable.marksOffset, 4 * identity.blockCount)
+        else { return 0 }
+        return DiskTable.marked(marks, 0..<identity.blockCount, of: identity).count
+    }
+
+    private static func openTable(_ name: String, _ directory: borrowing FileDescriptor) -> FileDescriptor? {
+        try? FileDescriptor(path: name + tableSuffix, flags: O_RDONLY | O_NOFOLLOW, relativeTo: directory.rawValue)
     }
 
     private static func bytes(_ file: borrowing FileDescriptor, at offset: Int, _ count: Int) throws(Errno) -> [UInt8] {

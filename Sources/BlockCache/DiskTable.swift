@@ -3,7 +3,8 @@ import ObjectStorage
 
 /// The form of the table that stands beside a data file of the disk cache: whose bytes they are, and which blocks are there.
 ///
-/// All numbers are little-endian. Page 0 is the header, sealed by a CRC32C and written once; page 1 holds the use record;
+/// All numbers are little-endian. Page 0 is the header, sealed by a CRC32C and written once; page 1 holds the use record and
+/// the pin, apart from each other because several processes write the one and few the other;
 /// from `marksOffset` on, four bytes a block: a number that belongs to this content and this block says that the block
 /// is there, anything else that it is not. Each mark is written with one call and by itself, so processes that share the
 /// directory need no lock for it, and a flipped bit or a zeroed page only takes blocks away. A table is never believed
@@ -81,5 +82,27 @@ enum DiskTable {
         }
         let flags: UInt32 = LittleEndian.number(bytes[8..<12])
         return Use(last: LittleEndian.number(bytes[..<8]), isProtected: flags & 1 == 1)
+    }
+
+    // MARK: Pin
+
+    static let pinOffset = useOffset + 64
+    static let pinSize = 12
+
+    /// Says that the content of this name is to stay, and since when, in seconds since 1970. Sealed with the name: what is
+    /// copied to another table pins nothing there.
+    static func encode(pinnedSince since: Int64, name: String) -> [UInt8] {
+        LittleEndian.bytes(since) + LittleEndian.bytes(pinSeal(since, name))
+    }
+
+    /// Since when it is pinned; nil for what is not, was torn, or belongs to another.
+    static func pin(_ bytes: [UInt8], name: String) -> Int64? {
+        guard bytes.count == pinSize else { return nil }
+        let since: Int64 = LittleEndian.number(bytes[..<8])
+        return since > 0 && LittleEndian.number(bytes[8...]) == pinSeal(since, name) ? since : nil
+    }
+
+    private static func pinSeal(_ since: Int64, _ name: String) -> UInt32 {
+        CRC32C.of(Array("pinned".utf8) + Array(name.utf8) + LittleEndian.bytes(since)).value
     }
 }

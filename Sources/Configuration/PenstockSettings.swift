@@ -51,6 +51,13 @@ package enum PenstockSettings {
         default: PassthroughUse.auto,
         help: "Whether the kernel may read proven files of the disk cache by itself, where it can."
     )
+    package static let runtimeDirectory = Setting(
+        "runtime-dir",
+        .text,
+        default: nil,
+        help: "Where mounts listen for status, probe and prefetch; without it /run/penstock, or for others than root "
+            + "penstock below XDG_RUNTIME_DIR."
+    )
     package static let anonymous = Setting(
         "anonymous",
         .boolean,
@@ -90,7 +97,8 @@ package enum PenstockSettings {
 
     package static let registry = SettingRegistry([
         AnySetting(memory), AnySetting(cacheDirectory), AnySetting(cacheSize), AnySetting(cacheFree),
-        AnySetting(maximumWorkers), AnySetting(keepReplaced), AnySetting(passthrough), AnySetting(anonymous),
+        AnySetting(maximumWorkers), AnySetting(keepReplaced), AnySetting(passthrough), AnySetting(runtimeDirectory),
+        AnySetting(anonymous),
         AnySetting(accessTokenFile), AnySetting(billingProject), AnySetting(endpoint), AnySetting(logLevel),
         AnySetting(logFormat),
     ])

@@ -87,6 +87,11 @@ package final class FUSEMount: Sendable {
     /// Requests that wait for an answer.
     package var inFlight: Int { session.activity.inFlight }
 
+    /// Whether the kernel reads an inode, which is open, by itself.
+    package func isReadByKernel(_ node: NodeID) -> Bool {
+        if case .kernel? = session.passthrough?.mode(of: node) { true } else { false }
+    }
+
     /// Unmounts, detaching the mount when it is in use, and lets the requests that are under way have their answers.
     ///
     /// Files that are still open then go on until this process ends.

@@ -5,6 +5,8 @@ package struct MountTable: Sendable {
     package struct Entry: Hashable, Sendable {
         /// `major:minor` of the filesystem, as in /sys/class/bdi.
         package var device: String
+        /// Which of the filesystem's directories is shown there: `/`, or another one behind a bind mount.
+        package var root: String
         package var mountPoint: String
         /// For example `ext4` or `fuse.penstock`.
         package var type: String
@@ -37,6 +39,7 @@ package struct MountTable: Sendable {
             guard let dash = fields.firstIndex(of: "-"), dash >= 6, fields.count > dash + 2 else { return nil }
             return Entry(
                 device: String(fields[2]),
+                root: Self.unescaped(fields[3]),
                 mountPoint: Self.unescaped(fields[4]),
                 type: String(fields[dash + 1]),
                 source: Self.unescaped(fields[dash + 2])
@@ -46,6 +49,21 @@ package struct MountTable: Sendable {
 
     /// What is on top at exactly this path.
     package func top(at path: String) -> Entry? { entries.last { $0.mountPoint.utf8.elementsEqual(path.utf8) } }
+
+    /// What shows a path: the mount with the longest mount point at or above it, and of those the last.
+    ///
+    /// - Parameter path: absolute, without symbolic links.
+    package func mount(of path: String) -> Entry? {
+        let above = entries.filter { entry in
+            let point = entry.mountPoint.utf8
+            guard path.utf8.starts(with: point) else { return false }
+            let rest = path.utf8.dropFirst(point.count)
+            return rest.isEmpty || rest.first == 0x2F || entry.mountPoint == "/"
+        }
+        return above.reduce(nil) { best, entry in
+            entry.mountPoint.utf8.count >= best?.mountPoint.utf8.count ?? 0 ? entry : best
+        }
+    }
 
     /// Space, tab, line feed and backslash are written as three octal digits.
     private static func unescaped(_ field: Substring) -> String {

@@ -32,13 +32,27 @@ package struct EntryName: Hashable, Comparable, Sendable, CustomStringConvertibl
 }
 
 /// A text that is compared by its bytes, for dictionaries: see `EntryName`.
-struct BytePath: Hashable, Sendable {
-    let value: String
-    init(_ value: String) { self.value = value }
+package struct BytePath: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package let value: String
+    package init(_ value: String) { self.value = value }
 
-    static func == (left: Self, right: Self) -> Bool { left.value.utf8.elementsEqual(right.value.utf8) }
+    package var description: String { value }
 
-    func hash(into hasher: inout Hasher) {
+    /// Whether this is `directory`, or something below it; everything is below the empty path.
+    package func isAt(orBelow directory: BytePath) -> Bool {
+        let prefix = directory.value.utf8
+        guard value.utf8.starts(with: prefix) else { return false }
+        let rest = value.utf8.dropFirst(prefix.count)
+        return prefix.isEmpty || rest.isEmpty || rest.first == 0x2F
+    }
+
+    package static func < (left: Self, right: Self) -> Bool {
+        left.value.utf8.lexicographicallyPrecedes(right.value.utf8)
+    }
+
+    package static func == (left: Self, right: Self) -> Bool { left.value.utf8.elementsEqual(right.value.utf8) }
+
+    package func hash(into hasher: inout Hasher) {
         var value = value
         value.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }

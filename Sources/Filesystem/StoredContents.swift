@@ -61,15 +61,21 @@ package final class StoredContents: ContentOpener {
         _ checks: ContentChecks,
         _ facts: FileFacts
     ) -> CachedContent {
-        guard let disk, let crc = facts.crc32c else { return CachedContent(source: source, checks: checks) }
-        let identity = DiskIdentity(
-            store: store.label,
-            object: facts.object,
-            generation: facts.generation,
-            size: facts.size,
-            crc32c: crc
-        )
+        guard let disk, let identity = identity(of: facts) else { return CachedContent(source: source, checks: checks) }
         return CachedContent(source: source, checks: checks, disk: disk, identity: identity)
+    }
+
+    /// Under which name a disk cache has the file's bytes; nil when they could not be told from others.
+    package func identity(of facts: FileFacts) -> DiskIdentity? {
+        facts.crc32c.map { crc in
+            DiskIdentity(
+                store: store.label,
+                object: facts.object,
+                generation: facts.generation,
+                size: facts.size,
+                crc32c: crc
+            )
+        }
     }
 
     private func table(

@@ -212,6 +212,7 @@ private final class Reading: Sendable {
             start()
         case .retry(let retryAfter, let isThrottle):
             if isThrottle { runner.options.onThrottle?() }
+            runner.options.onRetry?()
             retry(after: retryAfter)
         }
     }

@@ -41,6 +41,7 @@ struct RequestRunner: Sendable {
                 case .replayWithNewToken: authorization.map(credentials.invalidate)
                 case .retry(let retryAfter, let isThrottle):
                     if isThrottle { options.onThrottle?() }
+                    options.onRetry?()
                     try await pause(&attempts, retryAfter)
                 }
             }

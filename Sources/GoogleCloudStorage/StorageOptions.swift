@@ -11,6 +11,8 @@ package struct StorageOptions: Sendable {
     package var replacesSessionAuthority: Bool
     /// Called whenever the server asks to slow down (429, 503, or a 403 with such a reason), from any thread.
     package var onThrottle: (@Sendable () -> Void)?
+    /// Called whenever an attempt failed and another one is due, from any thread.
+    package var onRetry: (@Sendable () -> Void)?
 
     package init(
         retryDeadline: Duration = .seconds(120),
@@ -18,7 +20,8 @@ package struct StorageOptions: Sendable {
         userProject: String? = nil,
         userAgent: String = "penstock/0.1",
         replacesSessionAuthority: Bool = false,
-        onThrottle: (@Sendable () -> Void)? = nil
+        onThrottle: (@Sendable () -> Void)? = nil,
+        onRetry: (@Sendable () -> Void)? = nil
     ) {
         self.retryDeadline = retryDeadline
         self.longestPause = longestPause
@@ -26,5 +29,6 @@ package struct StorageOptions: Sendable {
         self.userAgent = userAgent
         self.replacesSessionAuthority = replacesSessionAuthority
         self.onThrottle = onThrottle
+        self.onRetry = onRetry
     }
 }

@@ -1,3 +1,4 @@
+package import AdminEndpoint
 package import BlockCache
 package import FUSEMount
 import Filesystem
@@ -23,8 +24,14 @@ package struct MountOptions: Sendable {
     package var kernel: FUSEMount.Options
     /// Where blocks are kept on a disk; nil: nowhere.
     package var disk: DiskCache.Options?
-    /// Where the daemon listens, for `user.penstock.socket`.
-    package var socket: String?
+    /// Where the daemon listens for `penstock status` and its like; nil: nowhere.
+    package var sockets: SocketDirectory?
+    /// It is a fault when it cannot listen there; if not, it is worth a warning.
+    package var requiresSocket: Bool
+    /// Patterns of files that are fetched once it is mounted, and without which it is not ready.
+    package var prefetch: [String]
+    /// These are pinned, too.
+    package var pinsPrefetched: Bool
 
     package init(
         source: String,
@@ -35,7 +42,10 @@ package struct MountOptions: Sendable {
         fetchTimeout: Duration = .seconds(120),
         kernel: FUSEMount.Options = FUSEMount.Options(),
         disk: DiskCache.Options? = nil,
-        socket: String? = nil
+        sockets: SocketDirectory? = nil,
+        requiresSocket: Bool = false,
+        prefetch: [String] = [],
+        pinsPrefetched: Bool = false
     ) {
         self.source = source
         self.prefix = prefix
@@ -45,7 +55,10 @@ package struct MountOptions: Sendable {
         self.fetchTimeout = fetchTimeout
         self.kernel = kernel
         self.disk = disk
-        self.socket = socket
+        self.sockets = sockets
+        self.requiresSocket = requiresSocket
+        self.prefetch = prefetch
+        self.pinsPrefetched = pinsPrefetched
     }
 }
 
@@ -56,6 +69,8 @@ package enum MountServiceError: Error, Sendable, CustomStringConvertible {
     case mount(MountError)
     /// The directory of the disk cache cannot be used.
     case cache(String, Errno)
+    /// Nobody can listen in this directory.
+    case socket(String, Errno)
 
     package var description: String {
         switch self {
@@ -63,6 +78,7 @@ package enum MountServiceError: Error, Sendable, CustomStringConvertible {
         case .manifest(let error): error.description
         case .mount(let error): error.description
         case .cache(let path, let error): "the cache directory \(path) cannot be used: \(error)"
+        case .socket(let path, let error): "cannot listen in the directory \(path): \(error)"
         }
     }
 }
@@ -82,6 +98,7 @@ package final class MountService: Sendable {
     package let isSnapshot: Bool
     /// One line that says what is mounted where.
     package let readyLine: String
+    private let administration: MountAdministration
     private let log: Log
     private let end: Lock<End>
 
@@ -104,6 +121,7 @@ package final class MountService: Sendable {
         if wasStale { log.warn("took away the mount of a daemon that died", ["path": LogValue(mountPoint.path)]) }
         let metrics = CacheMetrics(registry)
         let disk = try disk(options, metrics, log)
+        let server = try server(options, mountPoint, log)
         let (source, snapshot) = try await directories(store, options, log)
         do {
             let cache = BlockCache(
@@ -112,7 +130,7 @@ package final class MountService: Sendable {
                 metrics: metrics,
                 log: log
             )
-            return try MountService(store, options, mountPoint, source, snapshot, cache, disk, registry, log)
+            return try MountService(store, options, mountPoint, source, snapshot, cache, disk, server, registry, log)
         } catch {
             throw .mount(error)
         }
@@ -126,22 +144,24 @@ package final class MountService: Sendable {
         _ snapshot: SnapshotManifest?,
         _ cache: BlockCache,
         _ disk: DiskCache?,
+        _ server: AdminServer?,
         _ registry: MetricRegistry,
         _ log: Log
     ) throws(MountError) {
+        let contents = StoredContents(
+            store: store,
+            prefix: options.prefix,
+            fetchTimeout: options.fetchTimeout,
+            disk: disk,
+            log: log
+        )
         let filesystem: Filesystem
         do {
             filesystem = try Filesystem(
                 source: source,
-                opener: StoredContents(
-                    store: store,
-                    prefix: options.prefix,
-                    fetchTimeout: options.fetchTimeout,
-                    disk: disk,
-                    log: log
-                ),
+                opener: contents,
                 cache: cache,
-                options: .init(source: options.source, socket: options.socket)
+                options: .init(source: options.source, socket: server?.path)
             )
         } catch {
             throw MountError(.system, "cannot make memory for the inode table: \(error)")
@@ -153,6 +173,20 @@ package final class MountService: Sendable {
         mount = try FUSEMount(filesystem, at: mountPoint, options.kernel, metrics: registry, log: log) {
             Self.finish(end)
         }
+        administration = MountAdministration(
+            .init(
+                options: options,
+                mount: mount,
+                filesystem: filesystem,
+                contents: contents,
+                cache: cache,
+                disk: disk,
+                snapshot: snapshot,
+                registry: registry
+            ),
+            server: server,
+            log: log
+        )
         let what = snapshot.map { "\($0.files.count) files of \($0.source.repository)@\($0.source.commit.prefix(12))" }
         readyLine = "ready: \(options.source) at \(mountPoint.path) (\(what ?? "by listing"), read-only)"
     }
@@ -168,6 +202,25 @@ package final class MountService: Sendable {
             return try DiskCache(disk, metrics: metrics, log: log)
         } catch {
             throw .cache(disk.directory, error)
+        }
+    }
+
+    /// Listens, though nobody answers before the mount is there.
+    private static func server(
+        _ options: MountOptions,
+        _ mountPoint: MountPoint,
+        _ log: Log
+    ) throws(MountServiceError) -> AdminServer? {
+        guard let sockets = options.sockets else { return nil }
+        do throws(Errno) {
+            return try AdminServer(sockets, mountPoint: mountPoint.path, log: log)
+        } catch {
+            if options.requiresSocket { throw .socket(sockets.path, error) }
+            log.warn(
+                "no socket: status, probe and prefetch will not find this mount; --runtime-dir names another directory",
+                ["directory": LogValue(sockets.path), "error": LogValue(error)]
+            )
+            return nil
         }
     }
 
@@ -251,12 +304,16 @@ package final class MountService: Sendable {
             }
             if isOver { continuation.resume() }
         }
+        administration.beginStopping()
+        administration.stop()
     }
 
     /// Unmounts: detached when it is in use, with the requests under way answered first.
     ///
     /// Blocks the calling thread for at most about `patience`.
     package func stop(patience: Duration = .seconds(10)) {
+        administration.beginStopping()
+        defer { administration.stop() }
         if mount.stop(patience: patience) {
             log.info("unmounted", ["path": LogValue(mount.mountPoint.path)])
         } else {

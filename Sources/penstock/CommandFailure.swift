@@ -61,6 +61,9 @@ func standardOutput(_ text: String) { write(STDOUT_FILENO, PlainText.shown(text)
 /// Takes the line of a terminal away that standard error stands in.
 func eraseLine() { write(STDERR_FILENO, "\r\u{1B}[K") }
 
+/// Empties a terminal that standard output is.
+func clearScreen() { write(STDOUT_FILENO, "\r\u{1B}[H\u{1B}[2J") }
+
 private func write(_ descriptor: Int32, _ text: String) {
     var rest = Array(text.utf8)[...]
     while !rest.isEmpty {

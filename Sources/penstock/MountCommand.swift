@@ -1,3 +1,4 @@
+import AdminEndpoint
 import ArgumentParser
 import BlockCache
 import Configuration
@@ -107,6 +108,19 @@ struct MountCommand: AsyncParsableCommand {
     )
     var passthrough = Settings.current[PenstockSettings.passthrough]
 
+    @Option(
+        name: .customLong("prefetch"),
+        help: ArgumentHelp(
+            "Fetch these files once it is mounted; until they are verified and resident, 'penstock probe --ready' fails. "
+                + "Again and again; * matches / too.",
+            valueName: "glob"
+        )
+    )
+    var prefetch: [String] = []
+
+    @Flag(help: "Pin what --prefetch names in the disk cache.")
+    var pin = false
+
     @Flag(help: "Return when the mount is ready, and serve it from another process.")
     var background = false
 
@@ -114,6 +128,7 @@ struct MountCommand: AsyncParsableCommand {
     @Option(help: .hidden)
     var readyDescriptor: Int32?
 
+    @OptionGroup var runtime: RuntimeOptions
     @OptionGroup var logging: LogOptions
     @OptionGroup var store: StoreOptions
 
@@ -129,6 +144,10 @@ struct MountCommand: AsyncParsableCommand {
 
     func validate() throws {
         if !(1...16).contains(threads) { throw ValidationError("--threads is 1 to 16") }
+        if pin, disk == nil {
+            throw ValidationError("--pin needs --cache-dir: only files of the disk cache are pinned")
+        }
+        if pin, prefetch.isEmpty { throw ValidationError("--pin pins what --prefetch names, which is nothing") }
     }
 
     func run() async throws {
@@ -148,10 +167,11 @@ struct MountCommand: AsyncParsableCommand {
         OpenFileLimit.raise()
         let ending = try MountEnding()
         let log = logging.log()
-        let objects = try await Services(log: log).store(source, store)
+        let metrics = MetricRegistry()
+        let objects = try await Services(metrics: metrics, log: log).store(source, store)
         let service: MountService
         do throws(MountServiceError) {
-            service = try await MountService.start(objects, options, log: log)
+            service = try await MountService.start(objects, options, metrics: metrics, log: log)
         } catch {
             throw CommandFailure(error, while: "mounting \(source)")
         }
@@ -182,7 +202,11 @@ struct MountCommand: AsyncParsableCommand {
                 threads: threads,
                 usesPassthrough: passthrough == .auto
             ),
-            disk: disk
+            disk: disk,
+            sockets: runtime.directory,
+            requiresSocket: runtime.isChosen,
+            prefetch: prefetch,
+            pinsPrefetched: pin
         )
     }
 
@@ -252,7 +276,7 @@ extension CommandFailure {
         case .store(let error): self.init(error, while: doing)
         case .manifest(let error): self.init(error.code == .newerFormat ? .usage : .integrity, "\(doing): \(error)")
         case .mount(let error): self.init(error)
-        case .cache: self.init(.usage, "\(doing): \(error)")
+        case .cache, .socket: self.init(.usage, "\(doing): \(error)")
         }
     }
 

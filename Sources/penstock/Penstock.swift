@@ -37,6 +37,7 @@ struct Penstock: AsyncParsableCommand {
             penstock snapshot meta-llama/Llama-2-7b-hf gs://ai-models/llama2-7b    Hub to bucket, every byte proven
             penstock verify gs://ai-models/llama2-7b                               prove it again, from the bucket
             penstock mount gs://ai-models/llama2-7b /models/llama2-7b              read it as files
+            penstock prefetch /models/llama2-7b --wait                             all of it local, and proven
 
             Destinations are gs://bucket/prefix or file:///directory. Credentials are found as the official clients
             find them: GOOGLE_APPLICATION_CREDENTIALS, gcloud's default, the metadata server; HF_TOKEN or the token that
@@ -48,8 +49,9 @@ struct Penstock: AsyncParsableCommand {
             """,
         version: Version.text,
         subcommands: [
-            SnapshotCommand.self, VerifyCommand.self, MountCommand.self, UnmountCommand.self, ListCommand.self,
-            UsageCommand.self, CollectCommand.self, ConfigCommand.self,
+            SnapshotCommand.self, VerifyCommand.self, MountCommand.self, PrefetchCommand.self, StatusCommand.self,
+            ProbeCommand.self, UnmountCommand.self, ListCommand.self, UsageCommand.self, CollectCommand.self,
+            ConfigCommand.self,
         ]
     )
 }

@@ -17,12 +17,23 @@ struct Services {
     let engine: HTTPEngine
     /// Fired when a bucket asks to slow down.
     let throttle = ThrottleSignal()
+    private let retries: Counter
 
     /// - Parameters:
     ///   - connections: to one host at once.
-    ///   - log: gets what the layers below have to tell.
-    init(connections: Int = 64, log: Log) throws(CommandFailure) {
+    ///   - metrics: where the layers below count.
+    ///   - log: gets what they have to tell.
+    init(
+        connections: Int = 64,
+        metrics: MetricRegistry = MetricRegistry(),
+        log: Log
+    ) throws(CommandFailure) {
         environment = Settings.environment
+        retries = metrics.counter(
+            "storage_retries_total",
+            unit: "attempts",
+            help: "Attempts at requests to the bucket that were made again after one that failed."
+        )
         var configuration = EngineConfiguration()
         configuration.userAgent = "penstock/\(Version.text)"
         configuration.maximumConnectionsPerHost = connections
@@ -31,7 +42,7 @@ struct Services {
         configuration.receiveBufferBytes = 256 << 10
         configuration.uploadBufferBytes = 512 << 10
         do throws(Errno) {
-            engine = try HTTPEngine(configuration, log: log)
+            engine = try HTTPEngine(configuration, metrics: metrics, log: log)
         } catch {
             throw CommandFailure(.internal, "cannot start the network threads: \(error)")
         }
@@ -68,7 +79,8 @@ struct Services {
                     userProject: options.billingProject,
                     userAgent: "penstock/\(Version.text)",
                     replacesSessionAuthority: endpoint.isEmulator,
-                    onThrottle: { [throttle] in throttle.fire() }
+                    onThrottle: { [throttle] in throttle.fire() },
+                    onRetry: { [retries] in retries.add() }
                 )
             )
         } catch {

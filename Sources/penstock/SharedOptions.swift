@@ -1,3 +1,4 @@
+import AdminEndpoint
 import ArgumentParser
 import Configuration
 import Snapshots
@@ -28,6 +29,23 @@ struct StoreOptions: ParsableArguments {
     )
     var givenEndpoint: String?
     var endpoint: String? { givenEndpoint ?? Settings.current[PenstockSettings.endpoint] }
+}
+
+/// Where mounts listen.
+struct RuntimeOptions: ParsableArguments {
+    @Option(
+        name: .customLong("runtime-dir"),
+        help: ArgumentHelp(
+            "Where mounts listen for status, probe and prefetch; /run/penstock for root.",
+            valueName: "path"
+        )
+    )
+    var given: String?
+
+    private var chosen: String? { given ?? Settings.current[PenstockSettings.runtimeDirectory] }
+    /// Somebody named it: then it is a fault when it cannot be used.
+    var isChosen: Bool { chosen != nil }
+    var directory: SocketDirectory { SocketDirectory(chosen ?? SocketDirectory.standard(Settings.environment)) }
 }
 
 /// What is logged, and how.

@@ -46,8 +46,9 @@ struct BlockTableModel {
     // MARK: Schedule
 
     mutating func step() throws {
-        switch Int.random(in: 0..<11, using: &random) {
+        switch Int.random(in: 0..<12, using: &random) {
         case 10: try endStore()
+        case 11: try fill()
         case 0..<3: try read()
         case 3: try readAhead()
         case 4: try cancel()
@@ -95,6 +96,18 @@ struct BlockTableModel {
         let end = table.readAhead(content, first..<min(blocks, first + 12), &actions)
         #expect(end >= first)
         try perform(actions)
+    }
+
+    private mutating func fill() throws {
+        guard let content = contents.randomElement(using: &random) else { return }
+        let count = (content.size + BlockGeometry.blockSize - 1) / BlockGeometry.blockSize
+        let first = Int.random(in: 0..<count, using: &random)
+        let most = min(table.maximumFillRun, count - first)
+        let blocks = first..<first + Int.random(in: 1...most, using: &random)
+        lastRead += 1
+        let id = BlockTable.ReadID(lastRead)
+        waiting[id] = (content, BlockTable.range(of: content, blocks))
+        try perform(table.fill(id, content, blocks))
     }
 
     private mutating func cancel() throws {

@@ -47,6 +47,12 @@ int clinux_lock_range(int fd, int is_exclusive, long start, long count);
 // getrandom(2), from a header that Swift's Glibc module does not include: bytes written, or -1 with errno.
 long clinux_random(void *buffer, size_t count);
 
+// SO_PEERCRED, whose struct is a GNU extension: the user of the process at the other end of a socket; -1 with errno.
+long clinux_peer_user(int socket);
+
+// getxattr(2), from a header that Swift's Glibc module does not include: bytes, or -1 with errno.
+long clinux_get_attribute(const char *path, const char *name, void *value, size_t size);
+
 // memfd_create(2) and mremap(2): GNU extensions; the second is variadic. Descriptors are close-on-exec.
 int clinux_memfd_create(const char *name);
 void *clinux_mremap(void *address, size_t old_size, size_t new_size);

@@ -61,6 +61,8 @@ package final class Filesystem: Sendable {
     struct OpenFile {
         /// How often the kernel has it open.
         var opens = 0
+        /// How many of these are not the kernel's: see `hold`.
+        var holds = 0
         /// Somebody has read of it since it was opened.
         var isBegun = false
         var reader: ContentReader?

@@ -18,6 +18,7 @@ package struct KnownFile: Sendable {
     package let node: NodeID?
     /// How it is read, where it was opened.
     package let content: CachedContent?
+    /// The kernel has it open.
     package let isOpen: Bool
 }
 
@@ -81,7 +82,12 @@ extension Filesystem {
             nodes.forEach { forget($0, 1) }
             throw error
         }
-        guard let content = state.withLock({ $0.open[node]?.reader?.content }) else {
+        let content = state.withLock { state -> CachedContent? in
+            guard let content = state.open[node]?.reader?.content else { return nil }
+            state.open[node]?.holds += 1
+            return content
+        }
+        guard let content else {
             release(node)
             nodes.forEach { forget($0, 1) }
             throw .stale
@@ -91,6 +97,7 @@ extension Filesystem {
 
     package func letGo(_ file: HeldFile) {
         guard let node = file.nodes.last else { return }
+        state.withLock { $0.open[node]?.holds -= 1 }
         release(node)
         file.nodes.forEach { forget($0, 1) }
     }
@@ -146,7 +153,7 @@ extension Filesystem {
                     node: node,
                     facts: facts,
                     content: file.reader?.content,
-                    isOpen: file.opens > 0
+                    isOpen: file.opens > file.holds
                 )
             }
             return opened

@@ -10,13 +10,20 @@ final class Prefetcher: Sendable {
     private struct State {
         var queue = PrefetchQueue()
         var tasks: [BytePath: Task<Void, Never>] = [:]
-        /// Files in memory: open as long as they shall stay there.
-        var inMemory: [BytePath: HeldFile] = [:]
+        /// What was prefetched stays open: in memory it would go with its last reader, and what proves a file of the disk
+        /// would have to be asked of the bucket again by whoever opens it.
+        var resident: [BytePath: HeldFile] = [:]
+        /// What the checksums of these take, in bytes.
+        var tableBytes = 0
         var isStopped = false
     }
 
     /// Files that one order may name.
     private static let maximumFiles = 100_000
+    /// Files of the disk that stay open, and what their checksums may take: those of 256 GiB. Beyond that each open asks the
+    /// bucket for a table.
+    private static let maximumResident = 1000
+    private static let maximumTableBytes = 16 << 20
 
     private let filesystem: Filesystem
     private let cache: BlockCache
@@ -59,8 +66,8 @@ final class Prefetcher: Sendable {
     func stop() {
         let (actions, held) = state.withLock { state in
             state.isStopped = true
-            defer { state.inMemory = [:] }
-            return (state.queue.stopAll(), Array(state.inMemory.values))
+            defer { state.resident = [:] }
+            return (state.queue.stopAll(), Array(state.resident.values))
         }
         perform(actions)
         held.forEach(filesystem.letGo)
@@ -148,7 +155,7 @@ final class Prefetcher: Sendable {
         let wanted = files.reduce(0) { $0 + $1.size }
         guard let disk else {
             let held = state.withLock { state in
-                state.inMemory.filter { held in !files.contains { $0.path == held.key } }
+                state.resident.filter { held in !files.contains { $0.path == held.key } }
                     .reduce(0) { $0 + $1.value.content.size }
             }
             let limit = Self.memoryShare(cache.budget)
@@ -253,14 +260,27 @@ final class Prefetcher: Sendable {
             filesystem.letGo(file)
             return PrefetchRefusal(path.value, error)
         }
-        // In memory it would go with its last reader.
         let surplus = state.withLock { state -> HeldFile? in
-            if disk != nil || state.isStopped { return file }
-            return state.inMemory.updateValue(file, forKey: path)
+            if let known = state.resident.removeValue(forKey: path) {
+                state.tableBytes -= Self.tableBytes(known)
+                state.resident[path] = file
+                state.tableBytes += Self.tableBytes(file)
+                return known
+            }
+            let isMuch =
+                state.resident.count >= Self.maximumResident
+                || state.tableBytes + Self.tableBytes(file) > Self.maximumTableBytes
+            // What is in memory is bounded by that.
+            if state.isStopped || disk != nil && isMuch { return file }
+            state.resident[path] = file
+            state.tableBytes += Self.tableBytes(file)
+            return nil
         }
         if let surplus { filesystem.letGo(surplus) }
         return nil
     }
+
+    private static func tableBytes(_ file: HeldFile) -> Int { 4 * (file.content.size / BlockGeometry.granuleSize + 1) }
 }
 
 /// Why a file is not prefetched.

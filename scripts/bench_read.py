@@ -241,8 +241,10 @@ def print_row(row: str, contender: str, rounds: list) -> None:
     print("| " + " | ".join(cells) + " |", flush=True)
 
 
-def print_table(rounds: list, rows: list, names: list) -> None:
+def print_table(rounds: list, rows: list, names: list, is_small: bool) -> None:
     print(f"\nmedian of {len(rounds)} rounds; peaks are of all\n")
+    if is_small:
+        print("small: files and directories are 5 to 50 times smaller than the rows say\n")
     print("| | | | of the limit | daemon CPU s/GiB | peak RSS MiB | requests | connections |")
     print("|---|---|---|---|---|---|---|---|")
     for row in rows:
@@ -289,7 +291,7 @@ def run(options: argparse.Namespace, dataset: Dataset, scratch: pathlib.Path, st
         for (row, name), found in rounds[-1].items():
             if row in options.rows:
                 print(f"  {row:<12} {name:<13} {value(row, found):10.2f} {ROWS[row][1]}", flush=True)
-    print_table(rounds, options.rows, names if "curl" in names else [*names, "curl"])
+    print_table(rounds, options.rows, names if "curl" in names else [*names, "curl"], options.small)
 
 
 def main() -> None:

@@ -39,4 +39,7 @@ def mounted(hub: emulated_hub.Hub, source: str, directory: pathlib.Path, *option
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
+        if process.returncode:
+            # It died: its mount stays, and would be in the way of whoever cleans up.
+            subprocess.run(["umount", "--lazy", str(directory)], capture_output=True)
     assert process.returncode == 0, f"the mount ended with {process.returncode}"

@@ -25,6 +25,20 @@ struct MountTableTests {
         #expect(table.top(at: "/mnt") == nil)
     }
 
+    @Test func aPathIsShownByTheLongestMountAboveIt() {
+        let table = MountTable(
+            parsing: text
+                + "\n38 36 0:52 /onnx/a /srv/bound ro - fuse.penstock penstock ro\n39 22 0:1 / /srv ro - tmpfs t ro"
+        )
+        #expect(table.mount(of: "/mnt/with space\\/a/b")?.source == "/dev/other")
+        #expect(table.mount(of: "/mnt/with spaces")?.mountPoint == "/")
+        #expect(table.mount(of: "/run/user")?.type == "tmpfs")
+        #expect(table.mount(of: "/run/username")?.mountPoint == "/")
+        #expect(table.mount(of: "/srv/bound/model")?.root == "/onnx/a")
+        #expect(table.mount(of: "/")?.mountPoint == "/")
+        #expect(MountTable(parsing: "").mount(of: "/x") == nil)
+    }
+
     @Test(arguments: 0..<200 as Range<UInt64>)
     func damagedLinesAreLeftOut(seed: UInt64) {
         var random = SeededRandom(seed: seed)

@@ -25,7 +25,10 @@ import Testing
         for (name, bytes) in [
             ("config.json", Array("{}".utf8)), ("model-1.safetensors", Self.weights(1, 9)),
             ("model-2.safetensors", Self.weights(2, 5)), ("other.bin", Self.weights(3, 12)),
+            ("onnx/model.onnx", Self.weights(4, 1)),
         ] {
+            let folder = model.appending(path: name).deletingLastPathComponent()
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
             try Data(bytes).write(to: model.appending(path: name))
         }
         let ended = try await servers.run(["snapshot", "acme/tiny", "gs://\(EmulatedServers.bucket)/tiny", "--quiet"])
@@ -77,7 +80,7 @@ import Testing
         let mount = try await mounted(["--cache-dir", home.appending("cache"), "--cache-free", "0"])
         let waited = try await run(["prefetch", mount.path, "--wait"])
         #expect(waited.status == 0, "\(waited)")
-        #expect(waited.output.hasPrefix("verified and resident: 4 files, "), "\(waited)")
+        #expect(waited.output.hasPrefix("verified and resident: 5 files, "), "\(waited)")
         servers.control.reset()
         let file = try OpenedFile(mount.path + "/model-1.safetensors")
         if isPassthroughPossible {
@@ -180,6 +183,23 @@ import Testing
         #expect(try await run(["prefetch", mount.path, "--pin"]).status == 2)
         let missing = try await run(["prefetch", mount.path + "/no-such-*", "--wait"])
         #expect(missing.status == 4 && missing.errors.contains("no-such-*"), "\(missing)")
+        try await ended(mount)
+    }
+
+    /// As a container sees a volume's `subPath`.
+    @Test func aBindMountOfADirectoryLeadsToItsDaemon() async throws {
+        let mount = try await mounted(["--cache-dir", home.appending("cache"), "--cache-free", "0"])
+        let bound = home.appending("bound")
+        try FileManager.default.createDirectory(atPath: bound, withIntermediateDirectories: true)
+        let made = try Command.run("mount", ["--bind", mount.path + "/onnx", bound])
+        try #require(made.status == 0, "\(made)")
+        defer { umount2(bound, Int32(MNT_DETACH)) }
+        #expect(try await run(["probe", "--ready", bound]).status == 0)
+        let prefetched = try await run(["prefetch", bound + "/model.onnx", bound + "/*.onnx", "--wait"])
+        #expect(prefetched.status == 0 && prefetched.output.contains("resident: 1 files"), "\(prefetched)")
+        let status = try await run(["status", "--json", mount.path])
+        #expect(status.output.components(separatedBy: "\"verified\":true").count == 2, "\(status)")
+        umount2(bound, Int32(MNT_DETACH))
         try await ended(mount)
     }
 

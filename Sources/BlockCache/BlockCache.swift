@@ -328,11 +328,13 @@ package final class BlockCache: Sendable {
     /// The window follows what was achieved.
     private func noteEnd(_ fetch: BlockTable.Fetch, bytes: Int) {
         let now = time.now()
-        state.withLock { state in
+        let window = state.withLock { state in
             let ahead = state.table.readAheadUnderWay.bytes - (fetch.isReadAhead ? fetch.range.count : 0)
             state.flight.ended(bytes: bytes, underWay: ahead, now: now)
             state.table.readAheadLimits.bytes = state.flight.bytes
+            return state.flight.bytes
         }
+        metrics.readAhead(window: window)
     }
 
     private func mismatch(_ fetch: BlockTable.Fetch, at offset: Int, provenThrough proven: Int, attempt: Int) {

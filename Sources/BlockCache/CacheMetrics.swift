@@ -14,6 +14,7 @@ package struct CacheMetrics: Sendable {
     private let errors: Counter
     private let used: Gauge
     private let ahead: [String: Counter]
+    private let window: Gauge
 
     package init(_ registry: MetricRegistry) {
         memoryHits = registry.counter("cache_hits_total", unit: "reads", help: "Reads answered from memory at once.")
@@ -55,6 +56,11 @@ package struct CacheMetrics: Sendable {
             unit: "bytes",
             help: "What the disk cache takes of its disk, deleted files still open included."
         )
+        window = registry.gauge(
+            "read_ahead_window_bytes",
+            unit: "bytes",
+            help: "How many bytes of read-ahead may be on their way now, chosen by distance and memory."
+        )
         let outcomes = ["used", "wasted"].map { outcome in
             let counter = registry.counter(
                 "read_ahead_bytes_total",
@@ -86,6 +92,8 @@ package struct CacheMetrics: Sendable {
         ahead["used"]?.add(tally.used)
         ahead["wasted"]?.add(tally.wasted)
     }
+
+    func readAhead(window bytes: Int) { window.set(bytes) }
 
     func memoryMiss() { memoryMisses.add() }
     func diskHit(bytes count: Int) { diskBytesRead.add(count) }

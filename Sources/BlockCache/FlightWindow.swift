@@ -8,12 +8,14 @@ package import LinuxPlatform
 /// allowed was on its way, the window doubles; a step that brought no higher rate is taken back, and not tried again for
 /// a while. No clock: the caller says what time it is.
 package struct FlightWindow: Sendable {
-    /// Requests nearer than this gain nothing from a larger window.
-    package static let nearby = Duration.milliseconds(3)
+    /// Requests nearer than this gain nothing from a larger window; a server of this machine, too, may take some
+    /// milliseconds when the machine is busy.
+    package static let nearby = Duration.milliseconds(8)
     /// Where it begins, in bytes; less where the memory is less.
     package static let initial = 64 << 20
-    /// A step is kept when the rate grew by this factor.
-    static let noticeableGain = 1.1
+    /// A step is kept when the rate grew by this factor: twice the requests should bring twice as much, and less than this
+    /// may be chance.
+    static let noticeableGain = 1.25
     /// Rounds without a try after a step that brought nothing.
     static let restRounds = 32
     /// A round ends with at least so many requests and bytes equal to the window.

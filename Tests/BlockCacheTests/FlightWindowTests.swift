@@ -72,7 +72,7 @@ struct FlightWindowTests {
 
     @Test func aLineThatIsFullTakesNoMore() {
         var window = FlightWindow(maximum: 1 << 30)
-        let network = SimulatedNetwork(distance: .milliseconds(5), perConnection: 1e9, line: 1e9)
+        let network = SimulatedNetwork(distance: .milliseconds(12), perConnection: 1e9, line: 0.4e9)
         _ = network.stream(&window, fetches: 300)
         #expect(window.bytes == 64 << 20)
     }

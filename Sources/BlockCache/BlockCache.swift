@@ -42,6 +42,7 @@ package final class BlockCache: Sendable {
     private let log: Log
     private let counters = Lock(Counts())
     private let lastRead = Atomic<UInt64>(0)
+    private let window: Atomic<Int>
 
     /// The memory it may use, in bytes.
     package let budget: Int
@@ -64,6 +65,7 @@ package final class BlockCache: Sendable {
         let limits = ReadAheadLimits(bytes: flight.bytes)
         let table = BlockTable(capacity: capacity, maximumRun: run, readAheadLimits: limits)
         state = Lock(State(table: table, flight: flight))
+        window = Atomic(flight.bytes)
         arena = SlotArena(slots: capacity)
         self.metrics = metrics
         self.time = time
@@ -154,7 +156,7 @@ package final class BlockCache: Sendable {
     }
 
     /// Bytes of read-ahead that should be on their way at once; see `FlightWindow`.
-    package var flightWindow: Int { state.withLock { $0.flight.bytes } }
+    package var flightWindow: Int { window.load(ordering: .relaxed) }
 
     /// The bytes of an answered read are no longer used.
     private func release(_ id: ReadID) -> [BlockTable.Action] {
@@ -334,6 +336,7 @@ package final class BlockCache: Sendable {
             state.table.readAheadLimits.bytes = state.flight.bytes
             return state.flight.bytes
         }
+        self.window.store(window, ordering: .relaxed)
         metrics.readAhead(window: window)
     }
 

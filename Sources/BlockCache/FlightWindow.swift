@@ -5,7 +5,7 @@ package import LinuxPlatform
 /// Near a server a few requests fill the line, and more only take memory. Far from it each request waits for its first
 /// byte, and each connection may have a limit of its own: there the rate grows with the requests on their way, until the
 /// line is full. Which of the two it is, is tried out: while the first byte takes noticeably long and everything that was
-/// allowed was on its way, the window doubles; a step that brought no higher rate is taken back, and not tried again for
+/// allowed was on its way, the window grows by half; a step that brought no higher rate is taken back, and not tried again for
 /// a while. No clock: the caller says what time it is.
 package struct FlightWindow: Sendable {
     /// Requests nearer than this gain nothing from a larger window; a server of this machine, too, may take some
@@ -13,9 +13,9 @@ package struct FlightWindow: Sendable {
     package static let nearby = Duration.milliseconds(8)
     /// Where it begins, in bytes; less where the memory is less.
     package static let initial = 64 << 20
-    /// A step is kept when the rate grew by this factor: twice the requests should bring twice as much, and less than this
-    /// may be chance.
-    static let noticeableGain = 1.25
+    /// A step is kept when the rate grew by this factor: half as many requests more should bring half as much more, and
+    /// less than this may be chance, or take memory for little.
+    static let noticeableGain = 1.2
     /// Rounds without a try after a step that brought nothing.
     static let restRounds = 32
     /// A round ends with at least so many requests and bytes equal to the window.
@@ -121,7 +121,7 @@ package struct FlightWindow: Sendable {
         }
         guard wasFull, bytes < maximum, let distance, distance >= Self.nearby else { return }
         trial = (rate, bytes)
-        bytes = min(bytes * 2, maximum)
+        bytes = min(bytes / 2 * 3, maximum)
         isSettling = true
     }
 }

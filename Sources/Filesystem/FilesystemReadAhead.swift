@@ -22,15 +22,14 @@ extension Filesystem {
             let line = listing.line(of: place.name), let size = listing.entries[line].file?.size
         else { return }
         let limit = cache.budget / 4 / BlockGeometry.blockSize / FilesAhead.blocks(of: size)
+        let count = listing.entries.count
         let wish = state.withLock { state -> DirectoryStream.Wish? in
-            var stream = state.streams[place.parent] ?? DirectoryStream(lineCount: listing.entries.count)
-            if stream.lineCount != listing.entries.count { stream = DirectoryStream(lineCount: listing.entries.count) }
-            let wish = stream.begun(line, limit: limit)
-            if state.streams[place.parent] == nil, state.streams.count >= Self.maximumStreams {
-                state.streams.removeAll()
+            if state.streams[place.parent]?.lineCount != count {
+                if state.streams.count >= Self.maximumStreams { state.streams.removeAll() }
+                state.streams[place.parent] = DirectoryStream(lineCount: count)
             }
-            state.streams[place.parent] = stream
-            return wish
+            // In place: it has two bits for each line.
+            return state.streams[place.parent]?.begun(line, limit: limit)
         }
         guard let wish else { return }
         let end = wish.lines.first { !openAhead(listing.entries[$0], in: place.parent) } ?? wish.lines.upperBound

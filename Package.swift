@@ -91,7 +91,8 @@ let package = Package(
         library(
             "Filesystem",
             [
-                "ReadAhead", "ModelFormats", "BlockCache", "Manifests", "ObjectStorage", "Checksums", "LinuxPlatform",
+                "ReadAhead", "ModelFormats", "BlockCache", "TransferEngine", "Manifests", "ObjectStorage", "Checksums",
+                "LinuxPlatform",
                 "Telemetry",
             ]
         ),
@@ -100,9 +101,8 @@ let package = Package(
         library(
             "MountService",
             [
-                "AdminEndpoint", "FUSEMount", "Filesystem", "ReadAhead", "BlockCache", "Manifests", "ObjectStorage",
-                "Configuration",
-                "LinuxPlatform", "Telemetry",
+                "AdminEndpoint", "FUSEMount", "Filesystem", "ReadAhead", "BlockCache", "TransferEngine", "Manifests",
+                "ObjectStorage", "Configuration", "LinuxPlatform", "Telemetry",
             ]
         ),
 
@@ -149,7 +149,7 @@ let package = Package(
         ),
         tests("LocalStorage", ["ObjectStorage", "Checksums"]),
         tests("HuggingFaceHub", ["HTTPEngine", "ObjectStorage", "Checksums", "Emulators"]),
-        tests("TransferEngine", ["ObjectStorage", "Checksums"]),
+        tests("TransferEngine", ["ObjectStorage", "Checksums", "Telemetry"]),
         tests("Publication", ["Manifests", "TransferEngine", "ObjectStorage", "Checksums", "LocalStorage"]),
         tests(
             "Snapshots",

@@ -296,6 +296,9 @@ package final class BlockCache: Sendable {
                 let proven = verification.delivered(through: offset + bytes.count)
                 guard proven > before else { return }
                 perform(state.withLock { $0.table.arrived(fetch.id, through: start + proven) })
+            },
+            observer: { [self] event in
+                if event == .paused(isThrottled: true) { state.withLock { $0.table.throttled() } }
             }
         )
         fetch.content.source.read(read) { [self] result in

@@ -127,6 +127,8 @@ package struct BlockTable {
     /// What is on its way that nobody asked for.
     var readAheadUnderWay = ReadAheadLimits(fetches: 0, bytes: 0)
     var tally = ReadAheadTally()
+    /// What the store leaves of `readAheadLimits.fetches`.
+    var allowance = ReadAheadAllowance()
     /// Slots that wait for a disk to write them.
     var storing = 0
     /// Blocks that may still be stored if they are in memory when the disk has caught up, oldest first.
@@ -260,7 +262,8 @@ package struct BlockTable {
     private func kept(for reason: ReadAheadReason) -> Int { reason == .stream ? reserve : max(reserve, capacity / 2) }
 
     private var mayReadAhead: Bool {
-        readAheadUnderWay.fetches < readAheadLimits.fetches && readAheadUnderWay.bytes < readAheadLimits.bytes
+        readAheadUnderWay.fetches < min(readAheadLimits.fetches, allowance.limit)
+            && readAheadUnderWay.bytes < readAheadLimits.bytes
     }
 
     /// What became of bytes that were fetched ahead, since the last call.
@@ -268,6 +271,9 @@ package struct BlockTable {
         defer { tally = ReadAheadTally() }
         return tally
     }
+
+    /// The store asked to slow down: fewer requests that nobody waits for.
+    package mutating func throttled() { allowance.throttled(onTheirWay: readAheadUnderWay.fetches) }
 }
 
 /// Why bytes cannot be had.

@@ -29,6 +29,7 @@ extension BlockTable {
         if fetch.isReadAhead {
             readAheadUnderWay.fetches -= 1
             readAheadUnderWay.bytes -= fetch.range.count
+            allowance.ended(well: failure == nil)
         }
         if let failure {
             let rest = ByteRange(

@@ -110,10 +110,14 @@ private final class DiskRead: @unchecked Sendable {  // only whose step it is to
     private func fetch(_ range: ByteRange) {
         let before = done
         let tap = read.tap
-        let part = RangeRead(range, into: read.buffer, at: read.bufferOffset + before, deadline: read.deadline) {
-            offset,
-            bytes in tap?(before + offset, bytes)
-        }
+        let part = RangeRead(
+            range,
+            into: read.buffer,
+            at: read.bufferOffset + before,
+            deadline: read.deadline,
+            tap: { offset, bytes in tap?(before + offset, bytes) },
+            observer: read.observer
+        )
         let started = origin.read(part) { [self] result in
             guard case .success = result else { return completion(result) }
             disk.metrics.networkRead(bytes: range.count)

@@ -8,6 +8,9 @@ import Telemetry
 /// A snapshot that is being updated keeps its old files under the name of their SHA-256; a reader of the old manifest
 /// finds them there. The copy is believed when its size and CRC32C are those of the manifest.
 final class KeptAsideSource: RangedSource {
+    /// For finding the copy, where the read's own deadline is no sooner.
+    private static let patience = Duration.seconds(120)
+
     private let original: any RangedSource
     private let store: any ObjectStore
     private let aside: ObjectName
@@ -60,18 +63,24 @@ final class KeptAsideSource: RangedSource {
         _ completion: @escaping @Sendable (Result<Void, ObjectStoreError>) -> Void
     ) async {
         do throws(ObjectStoreError) {
-            let source = try await findCopy(gone)
+            let source = try await findCopy(gone, until: rest.deadline)
             cancellation.started(source.read(rest, completion: completion).cancel)
         } catch {
             completion(.failure(error))
         }
     }
 
-    private func findCopy(_ gone: ObjectStoreError) async throws(ObjectStoreError) -> any RangedSource {
+    private func findCopy(_ gone: ObjectStoreError, until deadline: MonotonicInstant) async throws(ObjectStoreError)
+        -> any RangedSource
+    {
         if let known = copy.withLock({ $0 }) { return known }
         let found: ObjectAttributes
+        let (store, aside, time) = (store, aside, SystemTime())
+        let limit = min(time.now().duration(to: deadline), Self.patience)
         do {
-            found = try await store.attributes(aside, generation: nil)
+            found = try await within(limit, of: time, "\(store.label)/\(aside)") {
+                () async throws(ObjectStoreError) in try await store.attributes(aside, generation: nil)
+            }
         } catch {
             throw error.code == .notFound ? gone : error
         }
@@ -93,17 +102,29 @@ extension RangeRead {
     fileprivate func skipping(_ seen: Int) -> RangeRead {
         let tap = tap
         let rest = ByteRange(offset: range.offset + seen, count: range.count - seen)
-        return RangeRead(rest, into: buffer, at: bufferOffset + seen, deadline: deadline) { offset, bytes in
-            tap?(seen + offset, bytes)
-        }
+        return RangeRead(
+            rest,
+            into: buffer,
+            at: bufferOffset + seen,
+            deadline: deadline,
+            tap: { offset, bytes in tap?(seen + offset, bytes) },
+            observer: observer
+        )
     }
 
     /// The same read, watched also by `watch`.
     fileprivate func tapping(_ watch: @escaping ByteTap) -> RangeRead {
         let tap = tap
-        return RangeRead(range, into: buffer, at: bufferOffset, deadline: deadline) { offset, bytes in
-            watch(offset, bytes)
-            tap?(offset, bytes)
-        }
+        return RangeRead(
+            range,
+            into: buffer,
+            at: bufferOffset,
+            deadline: deadline,
+            tap: { offset, bytes in
+                watch(offset, bytes)
+                tap?(offset, bytes)
+            },
+            observer: observer
+        )
     }
 }

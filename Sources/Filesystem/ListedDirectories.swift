@@ -52,6 +52,7 @@ package final class ListedDirectories: DirectorySource {
 
     private let store: any ObjectStore
     private let prefix: ObjectPrefix
+    private let pageTimeout: Duration
     private let time: any TimeSource
     private let log: Log
     private let state = Lock(State())
@@ -59,16 +60,19 @@ package final class ListedDirectories: DirectorySource {
     package let timeToLive: Duration
     package let modified: UnixTime
 
+    /// - Parameter pageTimeout: after this a request for a page of names has failed, whatever the store still tries.
     package init(
         store: any ObjectStore,
         prefix: ObjectPrefix,
         timeToLive: Duration,
+        pageTimeout: Duration = .seconds(120),
         time: any TimeSource = SystemTime(),
         log: Log
     ) {
         self.store = store
         self.prefix = prefix
         self.timeToLive = timeToLive
+        self.pageTimeout = pageTimeout
         self.time = time
         self.log = log
         modified = time.timeOfDay()
@@ -185,7 +189,7 @@ package final class ListedDirectories: DirectorySource {
         repeat {
             if pages >= Self.maximumPagesAhead, abandon(path) { return nil }
             pages += 1
-            let page = try await store.list(request)
+            let page = try await page(request)
             // Page by page: a million descriptions of objects would take several times what becomes of them.
             var lines = page.prefixes.compactMap { self.entry(directory: $0, in: directory, isRoot: path.isEmpty) }
             lines += page.objects.compactMap { self.entry(object: $0, in: directory) }
@@ -199,6 +203,13 @@ package final class ListedDirectories: DirectorySource {
         let unique = entries.finish { warn(directory + $0.value, "a directory has the same name") }
         // Believed from when it was asked for: what it says may be as old as that.
         return DirectoryListing(unique, validUntil: asked.advanced(by: timeToLive))
+    }
+
+    private func page(_ request: ListRequest) async throws(ObjectStoreError) -> ListPage {
+        let store = store
+        return try await within(pageTimeout, of: time, "\(store.label)/\(request.prefix)") {
+            () async throws(ObjectStoreError) in try await store.list(request)
+        }
     }
 
     private func entry(directory below: String, in directory: String, isRoot: Bool) -> DirectoryEntry? {

@@ -4,6 +4,7 @@ package import LinuxPlatform
 import Manifests
 package import ObjectStorage
 package import Telemetry
+package import TransferEngine
 
 /// Opens files that are objects of a store, with the CRC tables that stand beside them.
 ///
@@ -13,23 +14,31 @@ package final class StoredContents: ContentOpener {
     private let store: any ObjectStore
     private let paths: PenstockPaths
     private let rebuilder: TableRebuilder
+    private let fetchTimeout: Duration
+    private let time: any TimeSource
     private let disk: DiskCache?
+    private let hedger: Hedger?
     private let log: Log
 
     /// - Parameters:
     ///   - fetchTimeout: after this a request for bytes that an open needs has failed.
     ///   - disk: where blocks are kept beyond the life of the process; nil: nowhere.
+    ///   - hedger: watches the reads of the store; nil: a request that hangs is waited for.
     package init(
         store: any ObjectStore,
         prefix: ObjectPrefix,
         fetchTimeout: Duration = .seconds(120),
         disk: DiskCache? = nil,
+        hedger: Hedger? = nil,
         time: any TimeSource = SystemTime(),
         log: Log
     ) {
         self.store = store
         self.disk = disk
+        self.hedger = hedger
         paths = PenstockPaths(prefix)
+        self.fetchTimeout = fetchTimeout
+        self.time = time
         rebuilder = TableRebuilder(pieceTimeout: fetchTimeout, time: time)
         self.log = log
     }
@@ -86,10 +95,10 @@ package final class StoredContents: ContentOpener {
     ) async throws(ReadFailure) -> CRCTable {
         let reason: String
         do {
-            let limit = CRCTable.encodedSize(of: facts.size)
-            let stored = try await store.contents(paths.crcTable(digest), generation: nil, limit: limit)
-            return try CRCTable(decoding: stored.bytes, size: facts.size, crc32c: crc)
+            return try CRCTable(decoding: try await storedTable(digest, facts), size: facts.size, crc32c: crc)
         } catch let error as ObjectStoreError {
+            // A store that does not answer for the table will not for the object either, and nothing is known of the table.
+            if error.isTransient || error.code == .cancelled { throw failure(error, facts) }
             reason = error.description
         } catch let error as ManifestError {
             reason = error.description
@@ -117,7 +126,26 @@ package final class StoredContents: ContentOpener {
         }
     }
 
+    private func storedTable(_ digest: SHA256Digest, _ facts: FileFacts) async throws -> [UInt8] {
+        let name = try paths.crcTable(digest)
+        let limit = CRCTable.encodedSize(of: facts.size)
+        let store = store
+        return try await within(fetchTimeout, of: time, "\(store.label)/\(name)") {
+            () async throws(ObjectStoreError) in try await store.currentBytes(name, limit: limit)
+        }
+    }
+
+    private func failure(_ error: ObjectStoreError, _ facts: FileFacts) -> ReadFailure {
+        log.error("cannot open a file", ["object": LogValue(facts.object), "error": LogValue(error)])
+        return ReadFailure(error)
+    }
+
     private func source(_ facts: FileFacts) -> any RangedSource {
+        let source = plainSource(facts)
+        return hedger.map { HedgedSource(source, $0) } ?? source
+    }
+
+    private func plainSource(_ facts: FileFacts) -> any RangedSource {
         let attributes = ObjectAttributes(
             name: facts.object,
             generation: facts.generation,

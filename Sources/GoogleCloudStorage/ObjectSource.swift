@@ -97,7 +97,12 @@ private final class Reading: Sendable {
         state = Lock(
             State(
                 progress: ReadProgress(count: read.range.count),
-                attempts: AttemptLog(runner.options, now: runner.time.now(), subject: source.label)
+                attempts: AttemptLog(
+                    runner.options,
+                    firstPause: runner.options.firstReadPause,
+                    now: runner.time.now(),
+                    subject: source.label
+                )
             )
         )
     }
@@ -148,8 +153,9 @@ private final class Reading: Sendable {
         let tap = read.tap.map { tap -> @Sendable (Int, UnsafeRawBufferPointer) -> Void in
             { offset, bytes in tap(begun.received + offset, bytes) }
         }
-        let download = HTTPDownload(request, into: read.buffer, at: read.bufferOffset + begun.received, tap: tap) {
-            head in
+        let sent = read.observer.map { observer -> @Sendable () -> Void in { observer(.sent) } }
+        let place = read.bufferOffset + begun.received
+        let download = HTTPDownload(request, into: read.buffer, at: place, tap: tap, sent: sent) { head in
             guard (200..<300).contains(head.status) else { return .collect(limit: 65_536) }
             switch expected.check(head) {
             case .success(let count): return .deliver(count: count)
@@ -196,10 +202,13 @@ private final class Reading: Sendable {
             let isComplete = complaint == nil && state.withLock { $0.progress.isComplete }
             return finish(isComplete ? .success(()) : .failure(complaint ?? cancellation))
         }
-        follow(next, authorization)
+        follow(next, authorization, wentOn: delivered >= Self.progress)
     }
 
-    private func follow(_ next: AttemptLog.Next, _ authorization: String?) {
+    /// An attempt that brought so many bytes before its connection was lost is followed by the next at once.
+    private static let progress = 64 << 10
+
+    private func follow(_ next: AttemptLog.Next, _ authorization: String?, wentOn: Bool) {
         switch next {
         case .succeeded:
             // A success that is neither complete nor complained about delivered less than it announced.
@@ -213,6 +222,8 @@ private final class Reading: Sendable {
         case .retry(let retryAfter, let isThrottle):
             if isThrottle { runner.options.onThrottle?() }
             runner.options.onRetry?()
+            if wentOn { return start() }
+            read.observer?(.paused(isThrottled: isThrottle))
             retry(after: retryAfter)
         }
     }

@@ -132,9 +132,14 @@ struct AttemptLog: Sendable {
     private var hasReplayed = false
     private var lastError: ObjectStoreError?
 
-    init(_ options: StorageOptions, now: MonotonicInstant, subject: String) {
+    init(_ options: StorageOptions, firstPause: Duration = .seconds(1), now: MonotonicInstant, subject: String) {
         self.subject = subject
-        backoff = Backoff(patience: options.retryDeadline, longestPause: options.longestPause, now: now)
+        backoff = Backoff(
+            patience: options.retryDeadline,
+            firstPause: firstPause,
+            longestPause: options.longestPause,
+            now: now
+        )
     }
 
     mutating func started() { backoff.attemptStarted() }

@@ -60,9 +60,9 @@ struct Backoff: Sendable {
     private var failures = 0
 
     /// - Parameter patience: how long nothing may succeed and no bytes come.
-    init(patience: Duration, longestPause: Duration, now: MonotonicInstant) {
+    init(patience: Duration, firstPause: Duration = .seconds(1), longestPause: Duration, now: MonotonicInstant) {
         self.patience = patience
-        pauses = ExponentialBackoff(longest: longestPause)
+        pauses = ExponentialBackoff(first: firstPause, longest: longestPause)
         deadline = now.advanced(by: patience)
     }
 

@@ -4,6 +4,8 @@ package struct StorageOptions: Sendable {
     package var retryDeadline: Duration
     /// The longest pause between two attempts. The first is at most a second, then twice as much each time.
     package var longestPause: Duration
+    /// What the first pause of a read of a range is at most: somebody may be waiting for its bytes.
+    package var firstReadPause: Duration
     /// The project to bill: requester-pays buckets want one. Nil: the credential's own quota project, if any.
     package var userProject: String?
     package var userAgent: String
@@ -17,6 +19,7 @@ package struct StorageOptions: Sendable {
     package init(
         retryDeadline: Duration = .seconds(120),
         longestPause: Duration = .seconds(30),
+        firstReadPause: Duration = .milliseconds(100),
         userProject: String? = nil,
         userAgent: String = "penstock/0.1",
         replacesSessionAuthority: Bool = false,
@@ -25,6 +28,7 @@ package struct StorageOptions: Sendable {
     ) {
         self.retryDeadline = retryDeadline
         self.longestPause = longestPause
+        self.firstReadPause = firstReadPause
         self.userProject = userProject
         self.userAgent = userAgent
         self.replacesSessionAuthority = replacesSessionAuthority

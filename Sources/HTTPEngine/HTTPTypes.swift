@@ -225,18 +225,23 @@ package struct HTTPDownload: Sendable {
     package var decide: @Sendable (HTTPResponseHead) -> HTTPBodyDisposition
     /// Sees each delivered piece, with its offset in the delivered bytes, on the engine's thread; must not block.
     package var tap: (@Sendable (Int, UnsafeRawBufferPointer) -> Void)?
+    /// Told when the request goes out on a connection that is there, new or used before; twice when the first turns out
+    /// dead. On the engine's thread; must not block.
+    package var sent: (@Sendable () -> Void)?
 
     package init(
         _ request: HTTPRequest,
         into buffer: BufferLease,
         at bufferOffset: Int,
         tap: (@Sendable (Int, UnsafeRawBufferPointer) -> Void)? = nil,
+        sent: (@Sendable () -> Void)? = nil,
         decide: @escaping @Sendable (HTTPResponseHead) -> HTTPBodyDisposition
     ) {
         self.request = request
         self.buffer = buffer
         self.bufferOffset = bufferOffset
         self.tap = tap
+        self.sent = sent
         self.decide = decide
     }
 }

@@ -66,6 +66,7 @@ final class Transfer: @unchecked Sendable {  // owned by one thread at a time, a
         }
         wasConnected = true
         changeClock { $0.connected(at: now()) }
+        if case .download(let download) = target { download.sent?() }
         return true
     }
 

@@ -7,6 +7,7 @@ package import LinuxPlatform
 package import Manifests
 package import ObjectStorage
 package import Telemetry
+import TransferEngine
 
 /// What to mount, where, and with what means.
 package struct MountOptions: Sendable {
@@ -24,6 +25,8 @@ package struct MountOptions: Sendable {
     package var kernel: FUSEMount.Options
     /// Where blocks are kept on a disk; nil: nowhere.
     package var disk: DiskCache.Options?
+    /// Whether requests that are much slower than usual are given up for a second one: where a network lies between.
+    package var isHedged: Bool
     /// Where the daemon listens for `penstock status` and its like; nil: nowhere.
     package var sockets: SocketDirectory?
     /// It is a fault when it cannot listen there; if not, it is worth a warning.
@@ -42,6 +45,7 @@ package struct MountOptions: Sendable {
         fetchTimeout: Duration = .seconds(120),
         kernel: FUSEMount.Options = FUSEMount.Options(),
         disk: DiskCache.Options? = nil,
+        isHedged: Bool = false,
         sockets: SocketDirectory? = nil,
         requiresSocket: Bool = false,
         prefetch: [String] = [],
@@ -55,6 +59,7 @@ package struct MountOptions: Sendable {
         self.fetchTimeout = fetchTimeout
         self.kernel = kernel
         self.disk = disk
+        self.isHedged = isHedged
         self.sockets = sockets
         self.requiresSocket = requiresSocket
         self.prefetch = prefetch
@@ -153,6 +158,7 @@ package final class MountService: Sendable {
             prefix: options.prefix,
             fetchTimeout: options.fetchTimeout,
             disk: disk,
+            hedger: options.isHedged ? Hedger(metrics: HedgeMetrics(registry)) : nil,
             log: log
         )
         let filesystem: Filesystem
@@ -230,7 +236,7 @@ package final class MountService: Sendable {
         _ log: Log
     ) async throws(MountServiceError) -> (any DirectorySource, SnapshotManifest?) {
         do {
-            if let manifest = try await manifest(store, options.prefix) {
+            if let manifest = try await manifest(store, options) {
                 return (try ManifestDirectories(manifest, prefix: options.prefix), manifest)
             }
             try await checkListable(store, options)
@@ -245,16 +251,20 @@ package final class MountService: Sendable {
             store: store,
             prefix: options.prefix,
             timeToLive: options.listingTimeToLive,
+            pageTimeout: options.fetchTimeout,
             log: log
         )
         return (listed, nil)
     }
 
-    private static func manifest(_ store: any ObjectStore, _ prefix: ObjectPrefix) async throws -> SnapshotManifest? {
+    private static func manifest(_ store: any ObjectStore, _ options: MountOptions) async throws -> SnapshotManifest? {
         do {
-            let name = try PenstockPaths(prefix).manifest
-            let stored = try await store.contents(name, generation: nil, limit: SnapshotManifest.maximumBytes)
-            return try SnapshotManifest(decoding: stored.bytes)
+            let name = try PenstockPaths(options.prefix).manifest
+            let bytes = try await within(options.fetchTimeout, of: SystemTime(), "\(options.source): its manifest") {
+                () async throws(ObjectStoreError) in
+                try await store.currentBytes(name, limit: SnapshotManifest.maximumBytes)
+            }
+            return try SnapshotManifest(decoding: bytes)
         } catch let error as ObjectStoreError where error.code == .notFound {
             return nil
         }

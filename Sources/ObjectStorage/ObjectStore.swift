@@ -164,6 +164,11 @@ package protocol ObjectStore: AnyObject, Sendable {
         limit: Int
     ) async throws(ObjectStoreError) -> (attributes: ObjectAttributes, bytes: [UInt8])
 
+    /// The bytes of `contents` where nobody asks whose they are, in one round trip if the store can.
+    ///
+    /// - Throws: as `contents`.
+    func currentBytes(_ name: ObjectName, limit: Int) async throws(ObjectStoreError) -> [UInt8]
+
     func list(_ request: ListRequest) async throws(ObjectStoreError) -> ListPage
 
     /// One request, the whole object; for what fits in memory.
@@ -275,6 +280,10 @@ package protocol ObjectStore: AnyObject, Sendable {
 }
 
 extension ObjectStore {
+    package func currentBytes(_ name: ObjectName, limit: Int) async throws(ObjectStoreError) -> [UInt8] {
+        try await contents(name, generation: nil, limit: limit).bytes
+    }
+
     /// Every object under `prefix`, in byte order, page by page.
     ///
     /// - Parameter limit: stops with `invalidRequest` past so many: an unbounded listing is a defect.

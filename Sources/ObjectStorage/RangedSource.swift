@@ -6,6 +6,14 @@ package import LinuxPlatform
 /// the range is seen exactly once.
 package typealias ByteTap = @Sendable (_ offsetInRange: Int, _ bytes: UnsafeRawBufferPointer) -> Void
 
+/// What a read does that its bytes do not tell.
+package enum ReadEvent: Hashable, Sendable {
+    /// A request went out on a connection: what comes next is up to the other side.
+    case sent
+    /// The source waits before it tries again; `isThrottled`: because it was asked to slow down.
+    case paused(isThrottled: Bool)
+}
+
 /// One read of a range into memory that the caller owns.
 package struct RangeRead: Sendable {
     package let range: ByteRange
@@ -15,13 +23,16 @@ package struct RangeRead: Sendable {
     /// When the caller stops being interested; then the read fails with `deadlineExceeded`.
     package let deadline: MonotonicInstant
     package let tap: ByteTap?
+    /// Hears what the read does, from a source that can tell; on any thread, with no lock held; must not block.
+    package let observer: (@Sendable (ReadEvent) -> Void)?
 
     package init(
         _ range: ByteRange,
         into buffer: BufferLease,
         at bufferOffset: Int = 0,
         deadline: MonotonicInstant = .distantFuture,
-        tap: ByteTap? = nil
+        tap: ByteTap? = nil,
+        observer: (@Sendable (ReadEvent) -> Void)? = nil
     ) {
         precondition(bufferOffset >= 0 && bufferOffset + range.count <= buffer.count)
         self.range = range
@@ -29,6 +40,7 @@ package struct RangeRead: Sendable {
         self.bufferOffset = bufferOffset
         self.deadline = deadline
         self.tap = tap
+        self.observer = observer
     }
 }
 

@@ -12,6 +12,20 @@ extension ObjectStoreContract {
                 _ = try await room.store.contents(written.name, generation: nil, limit: 4999)
             }
         },
+        ContractCheck("the bytes that stand there now come with fewer words") { room in
+            let written = try await room.put("a", room.bytes(5000))
+            try room.expect(try await room.store.currentBytes(written.name, limit: 5000) == room.bytes(5000), "all bytes")
+            try await room.expectError(.integrity, from: "bytes past the limit") {
+                _ = try await room.store.currentBytes(written.name, limit: 4999)
+            }
+            let large = try await room.put("b", room.bytes(100_000))
+            try await room.expectError(.integrity, from: "bytes far past the limit") {
+                _ = try await room.store.currentBytes(large.name, limit: 10)
+            }
+            try await room.expectError(.notFound, from: "bytes of nothing") {
+                _ = try await room.store.currentBytes(room.name("missing"), limit: 10)
+            }
+        },
         ContractCheck("an empty object is an object") { room in
             let written = try await room.put("a", [])
             try room.expect(written.size == 0 && written.crc32c == .empty, "no bytes, and their CRC32C")

@@ -33,6 +33,11 @@ struct Destination: ExpressibleByArgument, CustomStringConvertible {
         }
     }
 
+    /// Whether a network lies between.
+    var isBucket: Bool {
+        if case .bucket = kind { true } else { false }
+    }
+
     /// The part below the bucket or directory.
     var prefix: ObjectPrefix {
         if case .bucket(_, let prefix) = kind { prefix } else { ObjectPrefix("") }

@@ -203,6 +203,7 @@ struct MountCommand: AsyncParsableCommand {
                 usesPassthrough: passthrough == .auto
             ),
             disk: disk,
+            isHedged: source.isBucket,
             sockets: runtime.directory,
             requiresSocket: runtime.isChosen,
             prefetch: prefetch,

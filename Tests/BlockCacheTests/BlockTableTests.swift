@@ -75,6 +75,21 @@ struct BlockTableTests {
         #expect(table.takeTally() == ReadAheadTally(used: 0, wasted: (2 << 20) - 131_072))
     }
 
+    @Test func aStoreThatIsAskedTooMuchGetsLessReadAheadAndEveryReader() {
+        var table = BlockTable(capacity: 64, maximumRun: 1, readAheadLimits: .init(fetches: 8, bytes: 64 << 20))
+        let content = CachedContent.silent(size: 64 << 20)
+        var actions: [BlockTable.Action] = []
+        #expect(table.readAhead(content, 0..<8, &actions) == 8)
+        // Eight on their way together are told the same: it counts once.
+        for _ in 0..<8 { table.throttled() }
+        for fetch in actions.fetches.prefix(4) { _ = table.finished(fetch.id, failure: nil) }
+        var more: [BlockTable.Action] = []
+        #expect(table.readAhead(content, 8..<16, &more) == 8)
+        #expect(table.read(.init(1), content, ByteRange(offset: 20 << 20, count: 4096)).fetches.count == 1)
+        for fetch in actions.fetches.dropFirst(4) { _ = table.finished(fetch.id, failure: nil) }
+        #expect(table.readAhead(content, 8..<16, &more) == 12)
+    }
+
     @Test func readersOfABlockShareOneFetch() {
         var table = BlockTable(capacity: 8)
         let content = CachedContent.silent(size: 4 << 20)

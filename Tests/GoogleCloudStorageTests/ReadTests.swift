@@ -114,6 +114,47 @@ import Testing
         #expect(transport.requests.count == 100)
     }
 
+    @Test func whatBrokeOffAfterMuchOfItGoesOnAtOnce() async throws {
+        var random = SeededRandom(seed: 8)
+        let large = random.bytes(300_000)
+        let transport = ScriptedTransport { _, index in
+            let rest = index * 100_000..<300_000
+            return .brokenBody(206, partHeaders(large, rest), Array(large[rest]), after: 100_000)
+        }
+        let client = try ScriptedClient(transport)
+        let attributes = ObjectAttributes(name: try objectName(), generation: Generation(7), size: large.count, crc32c: nil)
+        let buffer = BufferLease(size: large.count)
+        let range = ByteRange(offset: 0, count: large.count)
+        try await client.storage.source(attributes).read(RangeRead(range, into: buffer))
+        #expect(Array(buffer.bytes[..<large.count]) == large)
+        #expect(transport.requests.count == 3 && client.time.sleeps.isEmpty)
+    }
+
+    @Test func whoWatchesAReadHearsOfItsPauses() async throws {
+        let client = try ScriptedClient([.reply(503), .failure(.connectionLost), part(bytes, 10..<30)])
+        let events = Lock([ReadEvent]())
+        let range = ByteRange(offset: 10, count: 20)
+        let read = RangeRead(
+            range,
+            into: BufferLease(size: 20),
+            observer: { event in events.withLock { $0.append(event) } }
+        )
+        try await client.storage.source(attributes()).read(read)
+        #expect(events.withLock { $0 } == [.paused(isThrottled: true), .paused(isThrottled: false)])
+        // Somebody may be waiting for these bytes: no pause begins with a second.
+        #expect(client.time.sleeps.allSatisfy { $0 <= .milliseconds(200) })
+    }
+
+    @Test func bytesThatDoNotProveThemselvesAreReadInTwoSteps() async throws {
+        let wrong = ScriptedTransport.Step.reply(200, [("x-goog-hash", "crc32c=AAAAAA==")], bytes)
+        let client = try ScriptedClient([wrong, .text(404, "gone")])
+        let name = try objectName()
+        let error = await storeError { _ = try await client.storage.currentBytes(name, limit: 100) }
+        #expect(error?.code == .notFound)
+        #expect(client.calls == ["GET \(object)", "GET \(object)"])
+        #expect(client.transport.requests.last?.url.contains("alt=media") == false)
+    }
+
     @Test func cancellingStopsTheTransfer() async throws {
         let client = try ScriptedClient([.hang])
         let outcome = Lock<Result<Void, ObjectStoreError>?>(nil)

@@ -36,6 +36,24 @@ import Testing
         #expect(seen.withLock { $0 } == body)
     }
 
+    @Test func tellsWhenTheRequestGoesOutAndThenShowsBytes() async throws {
+        let server = try ScriptedServer(answering: { _ in ScriptedReply(200, body: pattern(10)) })
+        let events = Lock<[String]>([])
+        let download = HTTPDownload(
+            HTTPRequest("GET", server.url),
+            into: BufferLease(size: 10),
+            at: 0,
+            tap: { _, _ in events.withLock { $0.append("bytes") } },
+            sent: { events.withLock { $0.append("sent") } },
+            decide: { _ in .deliver(count: 10) }
+        )
+        try await withEngine { engine in
+            for _ in 0..<2 { _ = try await engine.fetch(download).get() }
+        }
+        // On a new connection and on one that was used before.
+        #expect(events.withLock { $0 } == ["sent", "bytes", "sent", "bytes"])
+    }
+
     @Test func collectsAnErrorsTextUpToItsLimit() async throws {
         let server = try ScriptedServer(answering: { _ in ScriptedReply(404, text: "no such object") })
         let download = HTTPDownload(HTTPRequest("GET", server.url), into: BufferLease(size: 10), at: 0) { head in

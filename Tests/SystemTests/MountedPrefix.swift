@@ -7,6 +7,8 @@ final class MountedPrefix: Sendable {
 
     private let program: RunningProgram
     private let directory: URL
+    /// Where it is mounted.
+    var path: String { directory.path }
 
     init(_ servers: EmulatedServers, _ prefix: String, _ more: [String] = []) async throws {
         directory = servers.root.appending(path: "mount-\(UUID().uuidString)")

@@ -115,7 +115,7 @@ struct Command {
 }
 
 /// A file, opened by its number, so that the tests see the kernel's own errors.
-final class OpenedFile {
+final class OpenedFile: Sendable {
     struct Failure: Error, Equatable {
         let number: Int32
     }

@@ -1,0 +1,181 @@
+package import LinuxPlatform
+import Synchronization
+package import Telemetry
+
+/// Watches the reads of one store, and ends requests that are much slower than the store usually is, so that a second one
+/// brings the rest: one for each store, shared by all sources that `hedged` made. `HedgeTable` decides.
+///
+/// It looks every `interval` while something is on its way, and sleeps otherwise.
+package final class Hedger: Sendable {
+    /// How often it looks.
+    package static let interval = Duration.milliseconds(10)
+
+    private struct State {
+        var table = HedgeTable()
+        var meters: [HedgeTable.ReadID: ReadMeter] = [:]
+        var isWatching = false
+    }
+
+    private let state = Lock(State())
+    private let time: any TimeSource
+    private let metrics: HedgeMetrics
+
+    package init(metrics: HedgeMetrics = HedgeMetrics(MetricRegistry()), time: any TimeSource = SystemTime()) {
+        self.metrics = metrics
+        self.time = time
+    }
+
+    /// What the store has taught so far.
+    package var estimate: NetworkEstimate { state.withLock { $0.table.estimate } }
+
+    func begin(count: Int, stop: @escaping @Sendable () -> Void) -> ReadMeter {
+        let (meter, mustWatch) = state.withLock { state in
+            let meter = ReadMeter(id: state.table.begin(count: count), stop: stop)
+            state.meters[meter.id] = meter
+            defer { state.isWatching = true }
+            return (meter, !state.isWatching)
+        }
+        if mustWatch { Task { await watch() } }
+        return meter
+    }
+
+    func sent(_ meter: ReadMeter) {
+        let now = time.now()
+        state.withLock { $0.table.sent(meter.id, now: now) }
+        meter.awaitsBytes.store(true, ordering: .releasing)
+    }
+
+    func paused(_ meter: ReadMeter, isThrottled: Bool) {
+        let now = time.now()
+        state.withLock { $0.table.paused(meter.id, isThrottled: isThrottled, now: now) }
+    }
+
+    /// So many more bytes are there.
+    func received(_ meter: ReadMeter, _ count: Int) {
+        let before = meter.received.wrappingAdd(count, ordering: .relaxed).oldValue
+        guard meter.awaitsBytes.load(ordering: .relaxed) else { return }
+        meter.awaitsBytes.store(false, ordering: .relaxed)
+        let now = time.now()
+        state.withLock { $0.table.answered(meter.id, received: before, now: now) }
+    }
+
+    func ended(_ meter: ReadMeter) -> HedgeTable.Next {
+        let now = time.now()
+        let (next, estimate) = state.withLock { state in
+            let next = state.table.ended(meter.id, received: meter.count, now: now)
+            if next != .again { state.meters[meter.id] = nil }
+            return (next, state.table.estimate)
+        }
+        // A source that does not tell when it sends shows by its first bytes that it did.
+        if next == .again { meter.awaitsBytes.store(true, ordering: .releasing) }
+        if next == .over(wasHedged: true) { metrics.won() }
+        metrics.learned(estimate)
+        return next
+    }
+
+    func cancelled(_ meter: ReadMeter) { state.withLock { $0.table.cancelled(meter.id) } }
+
+    private func watch() async {
+        while true {
+            // A task that cannot sleep any more must not look without a pause.
+            guard (try? await time.sleep(for: Self.interval)) != nil else { return }
+            let now = time.now()
+            let stops = state.withLock { state -> [(HedgeTable.Stop, ReadMeter)]? in
+                if state.table.isIdle {
+                    state.isWatching = false
+                    return nil
+                }
+                let meters = state.meters
+                return state.table.look(now: now) { meters[$0]?.count ?? 0 }
+                    .compactMap { stop in meters[stop.id].map { (stop, $0) } }
+            }
+            guard let stops else { return }
+            for (stop, meter) in stops {
+                metrics.started(stop)
+                meter.stop()
+            }
+        }
+    }
+}
+
+/// What the threads that deliver bytes and the one that watches share of a read.
+final class ReadMeter: Sendable {
+    let id: HedgeTable.ReadID
+    /// Ends the request that is on its way.
+    let stop: @Sendable () -> Void
+    fileprivate let received = Atomic<Int>(0)
+    fileprivate let awaitsBytes = Atomic<Bool>(true)
+
+    fileprivate init(id: HedgeTable.ReadID, stop: @escaping @Sendable () -> Void) {
+        self.id = id
+        self.stop = stop
+    }
+
+    /// Bytes of the read that are there.
+    var count: Int { received.load(ordering: .relaxed) }
+}
+
+/// What a hedger counts.
+package struct HedgeMetrics: Sendable {
+    private let hedges: [HedgeTable.Complaint: Counter]
+    private let wins: Counter
+    private let extra: Counter
+    private let firstByte: [String: Gauge]
+    private let rate: Gauge
+
+    package init(_ registry: MetricRegistry) {
+        let pairs = HedgeTable.Complaint.allCases.map { complaint in
+            let counter = registry.counter(
+                "hedges_total",
+                unit: "requests",
+                help: "Requests that were given up for a second one, because the store usually is much faster.",
+                labels: ["reason": complaint.rawValue]
+            )
+            return (complaint, counter)
+        }
+        hedges = Dictionary(uniqueKeysWithValues: pairs)
+        wins = registry.counter(
+            "hedges_won_total",
+            unit: "reads",
+            help: "Reads that a second request brought to their end."
+        )
+        extra = registry.counter(
+            "hedges_wasted_bytes_total",
+            unit: "bytes",
+            help: "Bytes that may have been sent to requests that were given up, at most."
+        )
+        let gauges = ["0.5", "0.99"].map { quantile in
+            let gauge = registry.gauge(
+                "network_first_byte_microseconds",
+                unit: "microseconds",
+                help: "What a request to the store takes to the first byte of its body, as learned from the latest.",
+                labels: ["quantile": quantile]
+            )
+            return (quantile, gauge)
+        }
+        firstByte = Dictionary(uniqueKeysWithValues: gauges)
+        rate = registry.gauge(
+            "network_connection_bytes_per_second",
+            unit: "bytes",
+            help: "What one connection to the store brings in a second, the median of the latest."
+        )
+    }
+
+    func started(_ stop: HedgeTable.Stop) {
+        hedges[stop.complaint]?.add()
+        extra.add(stop.extraBytes)
+    }
+
+    func won() { wins.add() }
+
+    func learned(_ estimate: NetworkEstimate) {
+        if let median = estimate.firstByteMedian { firstByte["0.5"]?.set(Int(median * 1e6)) }
+        if let slow = estimate.firstByteP99 { firstByte["0.99"]?.set(Int(slow * 1e6)) }
+        if let median = estimate.rateMedian { rate.set(Int(median)) }
+    }
+
+    /// Requests given up so far.
+    package var started: Int { hedges.values.reduce(0) { $0 + $1.value } }
+    /// Reads that a second request ended so far.
+    package var winCount: Int { wins.value }
+}

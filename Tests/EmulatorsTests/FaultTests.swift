@@ -106,7 +106,24 @@ import Testing
             sent.latency = .milliseconds(5)
             sent.bytesPerSecond = 100_000_000
         }
-        try withServer(FaultRule(actions)) { (port, _) throws in #expect(try get(port).body == Self.content) }
+        try withServer(FaultRule(actions)) { (port, _) throws in
+            let client = try RawClient(port: port)
+            try client.send("GET /o HTTP/1.1\r\nConnection: close\r\n\r\n")
+            #expect(try client.receiveText().hasSuffix("\r\n\r\n" + Self.content))
+        }
+    }
+
+    @Test func aStalledBodyThatTheClientGivesUpIsCountedAsFarAsItCame() throws {
+        let actions = FaultActions.sending { sent in
+            sent.stallAt = 1000
+            sent.stall = .seconds(3600)
+        }
+        try withServer(FaultRule(actions)) { (port, control) throws in
+            // The client finishes its side; the server's end says that it has noticed.
+            #expect(try get(port).body.utf8.count == 1000)
+            #expect(control.log.last?.bytesSent == 1000)
+            #expect(control.log.last?.isWhole == false)
+        }
     }
 
     @Test func stopEndsAStall() throws {

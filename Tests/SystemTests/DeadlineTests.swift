@@ -75,14 +75,16 @@ import Testing
         #expect(stat(first.path + "/model.safetensors", &status) == 0)
         silence()
         #expect(failure { stat(first.path + "/other", &status) } == ETIMEDOUT)
-        let directory = opendir(first.path)
-        errno = 0
-        if let directory {
-            #expect(readdir(directory) == nil)
-            closedir(directory)
-        }
-        #expect(errno == ETIMEDOUT)
+        #expect(Self.listing(first.path) == ETIMEDOUT)
         try await first.unmount()
+    }
+
+    /// The errno of opening a directory, or of reading its first name.
+    private static func listing(_ path: String) -> Int32 {
+        errno = 0
+        guard let directory = opendir(path) else { return errno }
+        defer { closedir(directory) }
+        return readdir(directory) == nil ? errno : 0
     }
 
     @Test func aMountThatGetsNoAnswerEnds() async throws {
@@ -95,38 +97,34 @@ import Testing
         #expect(ended.errors.contains("no answer within"))
     }
 
-    /// A signal ends a call that waits for the store, and so does a kill.
+    /// A signal ends an open that waits for the store. Reads of the page cache hear only a kill: the kernel waits for them.
     @Test func aSignalInterruptsWhatWaits() async throws {
         let mount = try await MountedPrefix(servers, "mute")
-        let opened = try OpenedFile(mount.path + "/b.safetensors", O_RDONLY | OpenedFile.direct)
+        let opened = try OpenedFile(mount.path + "/b.safetensors")
+        #expect(try opened.read(at: 0, 100).count == 100)
         let rule = silence()
         let path = mount.path
-        let read = try await interrupted(rule, after: 1) { () throws(OpenedFile.Failure) in
-            _ = try opened.read(at: 4 << 20, 4096)
-        }
-        #expect(read == EINTR)
-        let before = servers.control.strikes(of: rule)
-        let open = try await interrupted(rule, after: before + 1) { () throws(OpenedFile.Failure) in
+        let number = try await interrupted(rule) { () throws(OpenedFile.Failure) in
             _ = try OpenedFile(path + "/a/model.safetensors")
         }
-        #expect(open == EINTR)
+        #expect(number == EINTR)
         let seen = servers.control.strikes(of: rule)
         let process = Process()
         process.executableURL = URL(filePath: "/bin/cat")
-        process.arguments = [path + "/a/model.safetensors"]
+        process.arguments = [path + "/b.safetensors"]
         process.standardOutput = FileHandle.nullDevice
         try process.run()
         #expect(try await eventually(within: .seconds(60)) { servers.control.strikes(of: rule) > seen })
         kill(process.processIdentifier, SIGKILL)
         process.waitUntilExit()
         #expect(process.terminationReason == .uncaughtSignal)
+        servers.control.removeRule(rule)
         try await mount.unmount()
     }
 
     /// Runs a call on a thread of its own, and sends it a signal when the store has got its request; its errno.
     private func interrupted(
         _ rule: Int,
-        after strikes: Int,
         _ call: @escaping @Sendable () throws(OpenedFile.Failure) -> Void
     ) async throws -> Int32 {
         var action = sigaction()
@@ -137,6 +135,11 @@ import Testing
         let outcome = InterruptedCall()
         let release = DispatchSemaphore(value: 0)
         let thread = Thread {
+            // Threads of tasks block signals, and hand that on.
+            var heard = sigset_t()
+            sigemptyset(&heard)
+            sigaddset(&heard, SIGUSR1)
+            pthread_sigmask(SIG_UNBLOCK, &heard, nil)
             outcome.begin()
             do throws(OpenedFile.Failure) {
                 try call()
@@ -149,7 +152,7 @@ import Testing
         }
         thread.start()
         defer { release.signal() }
-        #expect(try await eventually(within: .seconds(60)) { servers.control.strikes(of: rule) >= strikes })
+        #expect(try await eventually(within: .seconds(60)) { servers.control.strikes(of: rule) > 0 })
         // The request is at the store, so the call waits; one signal might still come before it has gone to sleep.
         #expect(
             try await eventually(within: .seconds(60)) {

@@ -104,18 +104,21 @@ import Testing
         try await mount.unmount()
     }
 
-    /// The token is refused in the middle of a file, and a new one stands in its file.
+    /// The token is refused in the middle of a file, and the metadata server has a new one.
     @Test func aTokenThatEndsInTheMiddleOfAReadIsReplaced() async throws {
         let servers = try await Self.servers()
         servers.gcs.tokens.isRequired = true
-        let file = servers.root.appending(path: "token")
-        try Data(servers.gcs.tokens.issue().utf8).write(to: file)
-        let mount = try await MountedPrefix(servers, "far", ["--access-token-file", file.path])
+        let host = String(servers.gcs.baseURL.dropFirst("http://".count))
+        let mount = try await MountedPrefix(
+            servers,
+            "far",
+            ["--endpoint", servers.gcs.baseURL],
+            environment: ["STORAGE_EMULATOR_HOST": "", "GCE_METADATA_HOST": host]
+        )
         let model = try OpenedFile(mount.path + "/model.safetensors")
         let size = try #require(Self.files.contents["model.safetensors"]).count
         var bytes = Data(try model.read(at: 0, 20 << 20))
         servers.gcs.tokens.expireAll()
-        try Data(servers.gcs.tokens.issue().utf8).write(to: file)
         bytes += Data(try model.read(at: bytes.count, size - bytes.count))
         #expect(bytes == Self.files.contents["model.safetensors"])
         #expect(servers.control.log.contains { $0.status == 401 })

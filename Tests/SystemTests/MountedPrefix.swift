@@ -10,11 +10,17 @@ final class MountedPrefix: Sendable {
     /// Where it is mounted.
     var path: String { directory.path }
 
-    init(_ servers: EmulatedServers, _ prefix: String, _ more: [String] = []) async throws {
+    init(
+        _ servers: EmulatedServers,
+        _ prefix: String,
+        _ more: [String] = [],
+        environment: [String: String] = [:]
+    ) async throws {
         directory = servers.root.appending(path: "mount-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         let source = "gs://\(EmulatedServers.bucket)/\(prefix)"
-        let program = try servers.start(["mount", source, directory.path, "--memory", "16M"] + more)
+        let arguments = ["mount", source, directory.path, "--memory", "16M"] + more
+        let program = try servers.start(arguments, environment: environment)
         self.program = program
         let isDecided = try await eventually(within: .seconds(60)) {
             !program.printed.output.isEmpty || !program.isRunning

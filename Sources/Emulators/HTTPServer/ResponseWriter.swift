@@ -59,7 +59,9 @@ struct ResponseWriter {
         let end = body.count
         while offset < end {
             if offset == faults.truncateAt { return false }
-            if offset == faults.stallAt { try Socket.pause(socket, for: faults.stall) }
+            if offset == faults.stallAt {
+                try Socket.pause(socket, for: faults.stall, endsWithInput: true)
+            }
             let stops = [faults.truncateAt, faults.stallAt, faults.flipBitAt, faults.flipBitAt.map { $0 + 1 }]
             var next = stops.compactMap { $0 }.filter { $0 > offset }.min().map { min($0, end) } ?? end
             if let limit = pace.pieceLimit() { next = min(next, offset + limit) }

@@ -83,14 +83,15 @@ enum Socket {
     /// Waits, unless the peer resets the connection or the server shuts it down first (POLLHUP and POLLERR are always
     /// watched). A peer that only finished sending is waited for: it may read on.
     ///
+    /// - Parameter endsWithInput: a peer that finished sending has gone away, as clients do that give a response up.
     /// - Throws: `ENOTCONN` when the connection has ended.
-    static func pause(_ socket: Int32, for duration: Duration) throws(Errno) {
+    static func pause(_ socket: Int32, for duration: Duration, endsWithInput: Bool = false) throws(Errno) {
         let clock = SystemTime()
         let end = clock.now().advanced(by: duration)
         while true {
             let left = clock.now().duration(to: end).inNanoseconds
             if left <= 0 { return }
-            var watched = pollfd(fd: socket, events: 0, revents: 0)
+            var watched = pollfd(fd: socket, events: endsWithInput ? peerHasFinished : 0, revents: 0)
             let milliseconds = Int32(clamping: (left + 999_999) / 1_000_000)
             if try retryingOnInterrupt({ poll(&watched, 1, milliseconds) }) > 0 { throw .notConnected }
         }
@@ -109,3 +110,6 @@ enum Socket {
 }
 
 private let socketCloseOnExec = Int32(SOCK_CLOEXEC.rawValue)
+
+// POLLRDHUP of <poll.h>, a GNU extension that Swift's Glibc module lacks.
+private let peerHasFinished: Int16 = 0x2000

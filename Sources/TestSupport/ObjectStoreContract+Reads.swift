@@ -14,7 +14,10 @@ extension ObjectStoreContract {
         },
         ContractCheck("the bytes that stand there now come with fewer words") { room in
             let written = try await room.put("a", room.bytes(5000))
-            try room.expect(try await room.store.currentBytes(written.name, limit: 5000) == room.bytes(5000), "all bytes")
+            try room.expect(
+                try await room.store.currentBytes(written.name, limit: 5000) == room.bytes(5000),
+                "all bytes"
+            )
             try await room.expectError(.integrity, from: "bytes past the limit") {
                 _ = try await room.store.currentBytes(written.name, limit: 4999)
             }

@@ -122,7 +122,12 @@ import Testing
             return .brokenBody(206, partHeaders(large, rest), Array(large[rest]), after: 100_000)
         }
         let client = try ScriptedClient(transport)
-        let attributes = ObjectAttributes(name: try objectName(), generation: Generation(7), size: large.count, crc32c: nil)
+        let attributes = ObjectAttributes(
+            name: try objectName(),
+            generation: Generation(7),
+            size: large.count,
+            crc32c: nil
+        )
         let buffer = BufferLease(size: large.count)
         let range = ByteRange(offset: 0, count: large.count)
         try await client.storage.source(attributes).read(RangeRead(range, into: buffer))

@@ -162,7 +162,7 @@ def load(hub: emulated_hub.Hub, directory: pathlib.Path, rules: list, size: int,
         # What was broken off is corrected when the server has noticed.
         time.sleep(0.3)
         media = {key: value for key, value in get(hub, "media").items() if key.endswith("/model.safetensors")}
-        requests = sum("model.safetensors" in entry["target"] for entry in get(hub, "log"))
+        requests = sum("model.safetensors" in entry["target"] for entry in get(hub, "log")["requests"])
         # From the page cache, or again through the same mount: the bytes that the reader saw.
         if count != size or checksum(file) != crc:
             raise SystemExit("bench: wrong bytes through the mount")

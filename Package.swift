@@ -98,6 +98,7 @@ let package = Package(
         ),
         library("FUSEMount", ["CFuse3", "CLinux", "Filesystem", "BlockCache", "LinuxPlatform", "Telemetry"]),
         library("AdminEndpoint", ["Checksums", "LinuxPlatform", "Telemetry"]),
+        library("MountKeeper", ["FUSEMount", "LinuxPlatform", "Telemetry"]),
         library(
             "MountService",
             [
@@ -111,8 +112,8 @@ let package = Package(
             name: "penstock",
             dependencies: [
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                "Configuration", "MountService", "AdminEndpoint", "FUSEMount", "BlockCache", "Snapshots", "Publication",
-                "Manifests",
+                "Configuration", "MountService", "MountKeeper", "AdminEndpoint", "FUSEMount", "BlockCache", "Snapshots",
+                "Publication", "Manifests",
                 "TransferEngine",
                 "HuggingFaceHub", "GoogleCloudStorage", "GoogleCredentials", "LocalStorage", "HTTPEngine",
                 "ObjectStorage", "Checksums", "Telemetry", "LinuxPlatform",
@@ -168,6 +169,7 @@ let package = Package(
         tests("FUSEMount", ["Filesystem", "BlockCache", "ObjectStorage", "Checksums", "Telemetry"]),
         tests("AdminEndpoint", ["Telemetry"]),
         tests("MountService", ["AdminEndpoint"]),
+        tests("MountKeeper", ["FUSEMount"]),
         tests("Emulators", ["Checksums"]),
         .executableTarget(name: "SanitizerCanary", path: "Tests/SanitizerCanary", swiftSettings: strict),
         .testTarget(name: "RepositoryTests", swiftSettings: strict),

@@ -19,6 +19,7 @@ Needs root (CAP_SYS_ADMIN), Linux 6.9, and the release programs (PENSTOCK_BINARI
 """
 
 import argparse
+import contextlib
 import mmap
 import os
 import pathlib
@@ -76,6 +77,15 @@ def checksum(path: pathlib.Path) -> int:
     return value
 
 
+def children(parent: int) -> list[int]:
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            if int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1]) == parent:
+                found.append(int(entry.name))
+    return found
+
+
 class Mount:
     def __init__(self, source: str, directory: pathlib.Path, cache: pathlib.Path, environment: dict, *arguments: str):
         directory.mkdir()
@@ -86,7 +96,8 @@ class Mount:
             raise SystemExit(f"bench: the mount did not come up (status {self.process.wait()})")
 
     def cpu(self) -> float:
-        return cpu_seconds(self.process.pid)
+        """Of the process that holds the mount and of the one that serves it."""
+        return sum(cpu_seconds(process) for process in [self.process.pid, *children(self.process.pid)])
 
     def wait_for_passthrough(self) -> None:
         """The cache reads everything back from the disk before the kernel may have it."""

@@ -7,6 +7,13 @@ package enum PassthroughUse: String, CaseIterable, Sendable {
     case off
 }
 
+/// Whether a process of its own holds a mount, so that the one that serves it can be replaced.
+package enum KeeperUse: String, CaseIterable, Sendable {
+    case auto
+    /// The mount ends with the process that serves it.
+    case off
+}
+
 /// Everything that can be set, in the order of docs/CONFIGURATION.md.
 package enum PenstockSettings {
     package static let memory = Setting(
@@ -50,6 +57,12 @@ package enum PenstockSettings {
         .choice,
         default: PassthroughUse.auto,
         help: "Whether the kernel may read proven files of the disk cache by itself, where it can."
+    )
+    package static let keeper = Setting(
+        "keeper",
+        .choice,
+        default: KeeperUse.auto,
+        help: "Whether a process of its own holds the mount, so that readers survive a crash of the one that serves it."
     )
     package static let runtimeDirectory = Setting(
         "runtime-dir",
@@ -97,9 +110,9 @@ package enum PenstockSettings {
 
     package static let registry = SettingRegistry([
         AnySetting(memory), AnySetting(cacheDirectory), AnySetting(cacheSize), AnySetting(cacheFree),
-        AnySetting(maximumWorkers), AnySetting(keepReplaced), AnySetting(passthrough), AnySetting(runtimeDirectory),
-        AnySetting(anonymous),
-        AnySetting(accessTokenFile), AnySetting(billingProject), AnySetting(endpoint), AnySetting(logLevel),
+        AnySetting(maximumWorkers), AnySetting(keepReplaced), AnySetting(passthrough), AnySetting(keeper),
+        AnySetting(runtimeDirectory), AnySetting(anonymous), AnySetting(accessTokenFile), AnySetting(billingProject),
+        AnySetting(endpoint), AnySetting(logLevel),
         AnySetting(logFormat),
     ])
 }

@@ -7,6 +7,9 @@ struct Channel: ~Copyable {
     /// Of /dev/fuse, with a mount.
     let descriptor: FileDescriptor
 
+    /// Goes on with a mount that another process has made.
+    init(descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
+
     /// Mounts by mount(2), or by fusermount3 where we may not.
     init(mountingAt path: String, allowsOthers: Bool) throws(MountError) {
         let common = "default_permissions,max_read=\(FUSESession.maximumRead)\(allowsOthers ? ",allow_other" : "")"

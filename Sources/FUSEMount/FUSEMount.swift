@@ -47,7 +47,7 @@ package final class FUSEMount: Sendable {
     /// Mounts, and serves from threads of its own.
     ///
     /// - Parameter ended: called once when the kernel has let go of the mount, whoever unmounted it.
-    package init(
+    package convenience init(
         _ filesystem: Filesystem,
         at mountPoint: MountPoint,
         _ options: Options,
@@ -55,28 +55,77 @@ package final class FUSEMount: Sendable {
         log: Log,
         ended: @escaping @Sendable () -> Void
     ) throws(MountError) {
-        self.mountPoint = mountPoint
         _ = try mountPoint.prepare(isForced: options.isForced)
-        let backings = options.usesPassthrough ? options.backings : nil
-        let channel = try Channel(mountingAt: mountPoint.path, allowsOthers: options.allowsOthers)
+        let connection = try MountConnection(mountingAt: mountPoint, allowsOthers: options.allowsOthers)
         do throws(MountError) {
-            session = try FUSESession(
-                channel,
-                filesystem: filesystem,
-                owners: (options.user, options.group),
-                backings: backings,
-                metrics: MountMetrics(metrics),
-                log: log,
-                ended: ended
-            )
-            try session.start(threads: min(max(options.threads, 1), 16))
+            try self.init(filesystem, connection, at: mountPoint, nil, options, metrics, log, ended)
         } catch {
             try? mountPoint.detach()
             throw error
         }
-        guard let readAhead = options.kernelReadAhead else { return }
+        raiseReadAhead(options, log)
+    }
+
+    /// Serves a mount that a keeper holds; goes on where a former process was, if there was one.
+    ///
+    /// - Parameters:
+    ///   - filesystem: with the inode table of the mount.
+    ///   - connection: from `kept`.
+    ///   - ended: called once when the kernel has let go of the mount, whoever unmounted it.
+    package convenience init(
+        _ filesystem: Filesystem,
+        _ connection: consuming MountConnection,
+        of kept: KeptMount,
+        _ options: Options,
+        metrics: MetricRegistry = MetricRegistry(),
+        log: Log,
+        ended: @escaping @Sendable () -> Void
+    ) throws(MountError) {
+        let records: SessionRecords
+        do throws(Errno) {
+            let opens = try kept.openMemory()
+            records = try SessionRecords(worker: kept.worker, kept.state, opens: opens)
+        } catch {
+            throw MountError("cannot take over what is open", error)
+        }
+        try self.init(filesystem, connection, at: kept.mountPoint, records, options, metrics, log, ended)
+        if records.isResumed {
+            log.info("another process serves the mount now", ["process": .integer(Int(kept.worker))])
+        } else {
+            raiseReadAhead(options, log)
+        }
+    }
+
+    private init(
+        _ filesystem: Filesystem,
+        _ connection: consuming MountConnection,
+        at mountPoint: MountPoint,
+        _ records: SessionRecords?,
+        _ options: Options,
+        _ metrics: MetricRegistry,
+        _ log: Log,
+        _ ended: @escaping @Sendable () -> Void
+    ) throws(MountError) {
+        self.mountPoint = mountPoint
+        let channel = connection.takeChannel()
+        let backings = options.usesPassthrough ? options.backings : nil
+        session = try FUSESession(
+            channel,
+            filesystem: filesystem,
+            owners: (options.user, options.group),
+            backings: backings,
+            records: records,
+            metrics: MountMetrics(metrics),
+            log: log,
+            ended: ended
+        )
+        try session.start(threads: min(max(options.threads, 1), 16))
+    }
+
+    private func raiseReadAhead(_ options: Options, _ log: Log) {
         // INIT sets the kernel's read-ahead too: ours must come after it. The kernel sends it at once.
         _ = session.activity.waitForInit(until: SystemTime().now().advanced(by: .seconds(1)))
+        guard let readAhead = options.kernelReadAhead else { return }
         do {
             try KernelReadAhead.set(readAhead, at: mountPoint.path)
         } catch {

@@ -15,6 +15,8 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
     /// max_write and the headers: the kernel refuses to be read with less.
     private static let bufferSize = maximumRead + 4096
     static let maximumBackground: UInt32 = 512
+    /// Only requests that change something are larger, and those are refused.
+    private static let usualRequest = 128 << 10
 
     let filesystem: Filesystem
     let owners: (user: UInt32, group: UInt32)
@@ -25,20 +27,25 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
     private let log: Log
     private let ended: @Sendable () -> Void
     private let descriptor: Int32
-    /// The number of the INIT whose reply shall agree to passthrough; 0 when there is none.
-    private let agreeing = Atomic<UInt64>(0)
+    /// Nil when this process is the only one that will ever serve the mount.
+    private let records: SessionRecords?
+    private let negotiation = Lock(InitNegotiation())
+    /// Replies go by the negotiation: until INIT is answered, and there is no other one until then.
+    private let isNegotiating = Atomic<Bool>(true)
     // Set once in init, before any thread runs.
     private var session: OpaquePointer?
     private var notifier: KernelNotifier?
 
     /// - Parameters:
     ///   - backings: where the kernel behind an open /dev/fuse takes files to read them by itself; nil: it shall not.
+    ///   - records: notes for the process that comes after this one, and of the one before.
     ///   - ended: called on the last thread's way out: the kernel has let go of the mount.
     init(
         _ channel: consuming Channel,
         filesystem: Filesystem,
         owners: (user: UInt32, group: UInt32),
         backings: ((Int32) -> any BackingRegistry)?,
+        records: SessionRecords? = nil,
         metrics: MountMetrics,
         log: Log,
         ended: @escaping @Sendable () -> Void
@@ -50,7 +57,10 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
         self.metrics = metrics
         let device = channel.descriptor.rawValue
         descriptor = device
-        passthrough = backings.map { Passthrough($0(device), metrics: metrics, log: log) }
+        self.records = records
+        passthrough = backings.map {
+            Passthrough($0(device), inherited: records?.inherited ?? [], metrics: metrics, log: log)
+        }
         var operations = FUSEOperations.table()
         // Unretained: `session` is destroyed only in deinit, and no callback runs then.
         let context = Unmanaged.passUnretained(self).toOpaque()
@@ -95,8 +105,9 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
         return Unmanaged<FUSESession>.fromOpaque(context).takeUnretainedValue()
     }
 
-    /// Starts the threads.
+    /// Goes on where a former process was, if there was one, and starts the threads.
     func start(threads: Int) throws(MountError) {
+        resume()
         activity.threadsStart(threads)
         for number in 1...threads {
             do {
@@ -110,22 +121,48 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
     private func serve() {
         let buffer = UnsafeMutableRawPointer.allocate(byteCount: Self.bufferSize, alignment: 4096)
         defer { buffer.deallocate() }
-        var hasServed = false
+        // Requests must land in pages that are there. To make one the kernel refuses when the process has just been killed,
+        // and then it fails the request with EIO (fuse_dev_do_read) instead of leaving it to the next process.
+        buffer.initializeMemory(as: UInt8.self, repeating: 0, count: Self.usualRequest)
         while let count = receive(buffer) {
-            if !hasServed { prepareInit(UnsafeRawBufferPointer(start: buffer, count: count)) }
-            var request = fuse_buf()
-            request.size = count
-            request.mem = buffer
-            request.fd = -1
-            fuse_session_process_buf(session, &request)
-            // The kernel's first request is INIT, and until it has the reply there is no second one.
-            if !hasServed { activity.initialized() }
-            hasServed = true
+            let bytes = UnsafeRawBufferPointer(start: buffer, count: count)
+            if isNegotiating.load(ordering: .acquiring) { prepareInit(bytes) }
+            if let records, isAnsweredByRecords(records, bytes) { continue }
+            process(buffer, count)
         }
         guard activity.threadEnded() else { return }
         notifier?.end()
         passthrough?.end()
         ended()
+    }
+
+    private func process(_ buffer: UnsafeMutableRawPointer, _ count: Int) {
+        var request = fuse_buf()
+        request.size = count
+        request.mem = buffer
+        request.fd = -1
+        fuse_session_process_buf(session, &request)
+    }
+
+    /// Whether the notes answer a request, which libfuse then does not get to see.
+    private func isAnsweredByRecords(_ records: SessionRecords, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard let header = RequestHeader(bytes) else { return false }
+        if header.isResent { metrics.resent.add() }
+        let reply: [UInt8]
+        switch records.received(header) {
+        case .serve: return false
+        case .answer(let message): reply = message
+        case .refuse(let message):
+            reply = message
+            metrics.refused.add()
+            log.error(
+                "a request is answered with EIO: processes have died while they had it",
+                ["node": .integer(Int(clamping: header.node)), "kind": .integer(Int(header.opcode))]
+            )
+        }
+        let isTaken = Glibc.write(descriptor, reply, reply.count) >= 0
+        records.answered(header.unique, isTaken: isTaken)
+        return true
     }
 
     /// The next request's size; nil when the mount is gone.
@@ -147,25 +184,76 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
 
     /// Looks at the kernel's first request before libfuse does, which does not know all of its flags.
     private func prepareInit(_ bytes: UnsafeRawBufferPointer) {
-        guard let passthrough, let request = InitRequest(bytes) else { return }
-        if request.offersPassthrough {
-            agreeing.store(request.unique, ordering: .releasing)
-        } else {
-            passthrough.refuse("the kernel has none; it needs Linux 6.9")
+        guard let request = InitRequest(bytes) else { return }
+        records?.state.record(initRequest: bytes, canResend: request.offersResend)
+        if !request.offersPassthrough { passthrough?.refuse("the kernel has none; it needs Linux 6.9") }
+        var wanted: InitReply.Agreement = []
+        if request.offersPassthrough, passthrough != nil { wanted.insert(.passthrough) }
+        if request.offersResend, records != nil { wanted.insert(.resend) }
+        negotiation.withLock { $0 = InitNegotiation(unique: request.unique, wanted: wanted) }
+    }
+
+    /// Lets libfuse have the first request that the kernel sent to a former process, and asks for those that nobody has
+    /// answered. Before the first thread reads: what the kernel sends again is whatever was read until then.
+    private func resume() {
+        guard let records else { return }
+        if let (request, hasPassthrough) = records.state.answeredInit {
+            negotiation.withLock { $0 = InitNegotiation(isReplay: true) }
+            let buffer = UnsafeMutableRawPointer.allocate(byteCount: max(request.count, 4096), alignment: 4096)
+            defer { buffer.deallocate() }
+            buffer.copyMemory(from: request, byteCount: request.count)
+            process(buffer, request.count)
+            if !hasPassthrough { passthrough?.refuse("the mount began without it") }
+        }
+        guard records.isResumed else { return }
+        metrics.workers.set(Int(records.worker))
+        let message = ReplyMessage.resend
+        if Glibc.write(descriptor, message, message.count) < 0, Errno.current != Errno(ENODEV) {
+            log.error("the kernel does not send requests again", ["error": LogValue(Errno.current)])
         }
     }
 
-    /// All of libfuse's replies come by here; that to INIT may leave changed.
+    /// All of libfuse's replies come by here; that to INIT may leave changed, or not at all.
     private func send(_ descriptor: Int32, _ pieces: UnsafeMutableBufferPointer<iovec>) -> Int {
-        let unique = agreeing.load(ordering: .acquiring)
-        guard unique != 0 else { return Glibc.writev(descriptor, pieces.baseAddress, Int32(pieces.count)) }
-        // Until INIT is answered there is no other reply.
-        agreeing.store(0, ordering: .releasing)
+        if isNegotiating.load(ordering: .acquiring) { return sendInit(descriptor, pieces) }
+        guard let records, let first = pieces.first, first.iov_len == ReplyMessage.headerSize,
+            let header = first.iov_base
+        else { return Glibc.writev(descriptor, pieces.baseAddress, Int32(pieces.count)) }
+        let unique = header.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
+        let error = header.loadUnaligned(fromByteOffset: 4, as: Int32.self)
+        if pieces.count == 2, pieces[1].iov_len == OpenReply.size {
+            records.answering(
+                unique,
+                error: error,
+                UnsafeRawBufferPointer(start: pieces[1].iov_base, count: OpenReply.size)
+            )
+        }
+        let result = Glibc.writev(descriptor, pieces.baseAddress, Int32(pieces.count))
+        let number = errno
+        // Messages of our own have no number.
+        if unique != 0 { records.answered(unique, isTaken: result >= 0) }
+        errno = number
+        return result
+    }
+
+    /// Until INIT is answered there is no other reply.
+    private func sendInit(_ descriptor: Int32, _ pieces: UnsafeMutableBufferPointer<iovec>) -> Int {
         var reply: [UInt8] = []
         for piece in pieces { reply += UnsafeRawBufferPointer(start: piece.iov_base, count: piece.iov_len) }
-        let isAgreed = reply.withUnsafeMutableBytes { InitReply.agreeToPassthrough($0, unique: unique) }
-        if !isAgreed { passthrough?.refuse("libfuse's reply to INIT has another form than ours can be") }
-        return Glibc.write(descriptor, reply, reply.count)
+        let (negotiation, agreed) = negotiation.withLock { negotiation in
+            (negotiation, reply.withUnsafeMutableBytes { negotiation.agree(in: $0) })
+        }
+        defer {
+            isNegotiating.store(false, ordering: .releasing)
+            activity.initialized()
+        }
+        if negotiation.isReplay { return reply.count }
+        if negotiation.wanted.contains(.passthrough), !agreed.contains(.passthrough) {
+            passthrough?.refuse("libfuse's reply to INIT has another form than ours can be")
+        }
+        let result = Glibc.write(descriptor, reply, reply.count)
+        if result >= 0 { records?.state.recordInitAnswer(hasPassthrough: agreed.contains(.passthrough)) }
+        return result
     }
 
     /// What we want of the kernel; called by libfuse before it answers INIT.
@@ -181,5 +269,17 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
             FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS
             | FUSE_CAP_READDIRPLUS_AUTO
         connection.want = (connection.want & ~UInt32(unwanted)) | (connection.capable & UInt32(wanted))
+    }
+}
+
+/// What becomes of the reply to the kernel's first request.
+private struct InitNegotiation {
+    var unique: UInt64 = 0
+    var wanted: InitReply.Agreement = []
+    /// The kernel has a reply already, and gets no other one.
+    var isReplay = false
+
+    func agree(in reply: UnsafeMutableRawBufferPointer) -> InitReply.Agreement {
+        isReplay ? [] : InitReply.agree(wanted, in: reply, unique: unique)
     }
 }

@@ -179,7 +179,7 @@ extension FUSESession {
 
 /// Fills one answer to READDIR or READDIRPLUS.
 ///
-/// Offset 0 is before `.`, 1 before `..`, and 2 + n before the listing's entry n.
+/// Offsets are those of `DirectoryListing.cookie`.
 struct DirectoryPage {
     let session: FUSESession
     let node: NodeID
@@ -190,7 +190,7 @@ struct DirectoryPage {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: max(capacity, 1), alignment: 8)
         defer { buffer.deallocate() }
         var used = 0
-        var next = offset
+        var next = listing.position(of: offset)
         while next < listing.entries.count + 2 {
             let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[used..<capacity])
             let count =
@@ -228,7 +228,7 @@ struct DirectoryPage {
             entry.attr.st_ino = UInt(session.filesystem.number(of: line, in: node))
             entry.attr.st_mode = line.isDirectory ? S_IFDIR : S_IFREG
         }
-        return put(line.name.value, &entry, offset: index + 1, to: buffer)
+        return put(line.name.value, &entry, offset: listing.cookie(after: index), to: buffer)
     }
 
     private func put(

@@ -37,8 +37,20 @@ struct InodeModes<Waiter> {
     }
 
     private var inodes: [NodeID: Inode] = [:]
+
     /// Whether files may be registered with the kernel: not where it does not do it at all.
     private(set) var isUsable = true
+
+    /// Nothing is open.
+    init() {}
+
+    /// What another process has left open.
+    init(inherited: [OpenInodes.Entry]) {
+        for entry in inherited {
+            let mode = entry.backing.map { InodeMode.kernel($0) } ?? .daemon
+            inodes[entry.node] = Inode(opens: Int(entry.opens), mode: mode)
+        }
+    }
 
     /// An OPEN has come.
     mutating func open(_ node: NodeID, _ waiter: @autoclosure () -> Waiter) -> Step {

@@ -5,6 +5,9 @@ struct MountMetrics: Sendable {
     let reads: Counter
     let passthroughOpens: Counter
     let passthroughFiles: Gauge
+    let workers: Gauge
+    let resent: Counter
+    let refused: Counter
 
     init(_ registry: MetricRegistry) {
         reads = registry.counter(
@@ -22,5 +25,21 @@ struct MountMetrics: Sendable {
             unit: "files",
             help: "Files that are open now and that the kernel reads in the disk cache by itself."
         )
+        workers = registry.gauge(
+            "mount_worker",
+            unit: "processes",
+            help: "Which process of the mount this is: 1 until one had to be replaced."
+        )
+        resent = registry.counter(
+            "mount_resent_requests_total",
+            unit: "requests",
+            help: "Requests that a former process had not answered and that the kernel sent again."
+        )
+        refused = registry.counter(
+            "mount_refused_requests_total",
+            unit: "requests",
+            help: "Requests that were answered with EIO because processes died while they had them."
+        )
+        workers.set(1)
     }
 }

@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import LinuxPlatform
+package import Telemetry
 
 /// A directory that is, or shall be, a mount of ours.
 package struct MountPoint: Hashable, Sendable {
@@ -9,6 +10,9 @@ package struct MountPoint: Hashable, Sendable {
 
     /// Absolute, without symbolic links.
     package let path: String
+
+    /// One that was resolved before: it is not looked at, for there may be nobody who could answer.
+    package init(resolved path: String) { self.path = path }
 
     /// Resolves a path. Its last component may be a mount whose daemon has died: only what is above it is touched then.
     package init(_ given: String) throws(MountError) {
@@ -54,6 +58,14 @@ package struct MountPoint: Hashable, Sendable {
             throw MountError(.unusable, "\(path) is not empty; its files would be hidden (--force mounts over them)")
         }
         return wasStale
+    }
+
+    /// As `prepare`, with a line in the log when something was taken away; this mount point.
+    package func prepared(isForced: Bool, log: Log) throws(MountError) -> MountPoint {
+        if try prepare(isForced: isForced) {
+            log.warn("took away the mount of a daemon that died", ["path": LogValue(path)])
+        }
+        return self
     }
 
     /// Detaches mounts of ours whose daemon is gone, however many lie on top of each other.
@@ -122,7 +134,8 @@ package struct MountPoint: Hashable, Sendable {
         }
     }
 
-    func detach() throws(MountError) {
+    /// Takes the mount out of the tree at once; it ends with its last user.
+    package func detach() throws(MountError) {
         do { try call(isDetached: true) } catch { throw MountError("cannot detach \(path)", error) }
     }
 

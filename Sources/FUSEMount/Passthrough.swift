@@ -38,7 +38,7 @@ final class Passthrough: Sendable {
     private typealias Waiter = @Sendable (InodeMode) -> Void
 
     private struct State {
-        var modes = InodeModes<Waiter>()
+        var modes: InodeModes<Waiter>
         /// What the kernel has is still counted by the cache when its name is gone.
         var files: [BackingID: BackingFile] = [:]
     }
@@ -46,12 +46,21 @@ final class Passthrough: Sendable {
     private let registry: any BackingRegistry
     private let metrics: MountMetrics
     private let log: Log
-    private let state = Lock(State())
+    private let state: Lock<State>
 
-    init(_ registry: any BackingRegistry, metrics: MountMetrics, log: Log) {
+    /// - Parameter inherited: what a former process of this mount has left open. The cache's files among it are held by
+    ///   the kernel's own references.
+    init(
+        _ registry: any BackingRegistry,
+        inherited: [OpenInodes.Entry] = [],
+        metrics: MountMetrics,
+        log: Log
+    ) {
         self.registry = registry
         self.metrics = metrics
         self.log = log
+        state = Lock(State(modes: InodeModes(inherited: inherited)))
+        metrics.passthroughFiles.add(inherited.count { $0.backing != nil })
     }
 
     /// How an OPEN is to be answered, and counts it. For each there must be one `release`.

@@ -21,6 +21,15 @@ struct CellRegion: ~Copyable {
         used = 1
     }
 
+    /// An empty region in memory that somebody else has made, and that is empty.
+    ///
+    /// - Throws: the `errno` of making it larger.
+    init(filling descriptor: consuming FileDescriptor) throws(Errno) {
+        memory = try MemoryFile(adopting: descriptor, atLeast: Self.initialCells * Self.cellSize)
+        head.storeBytes(of: Self.magic, as: UInt64.self)
+        used = 1
+    }
+
     /// Takes over what another process left.
     ///
     /// - Throws: `invalidArgument` when it is none of ours.

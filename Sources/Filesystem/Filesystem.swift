@@ -51,10 +51,13 @@ package final class Filesystem: Sendable {
         package var source: String
         /// Shown as `user.penstock.socket`: where this daemon listens.
         package var socket: String?
+        /// Which process of the mount this is: handles that others gave are known to be none of its own.
+        package var worker: UInt32
 
-        package init(source: String, socket: String? = nil) {
+        package init(source: String, socket: String? = nil, worker: UInt32 = 1) {
             self.source = source
             self.socket = socket
+            self.worker = worker
         }
     }
 
@@ -77,7 +80,7 @@ package final class Filesystem: Sendable {
         /// Closed files whose readers are kept for a while, oldest first.
         var idle: [NodeID] = []
         var directories: [UInt64: DirectoryListing] = [:]
-        var lastDirectory: UInt64 = 0
+        var lastDirectory: UInt64
         /// The serial of the listing that a directory's last open showed.
         var shown: [NodeID: UInt64] = [:]
         var namesObserver: NamesObserver?
@@ -99,19 +102,29 @@ package final class Filesystem: Sendable {
     let opener: any ContentOpener
     let streams = ActiveStreams()
 
-    /// - Throws: the `errno` of making the inode table's memory.
+    /// - Parameter inodes: memory for the inode table that others hold, too: empty, or with what a former process of this
+    ///   mount left there; nil: memory of its own.
+    /// - Throws: the `errno` of making the inode table's memory; `invalidArgument` when another thing is in it.
     package init(
         source: any DirectorySource,
         opener: any ContentOpener,
         cache: BlockCache,
-        options: Options
+        options: Options,
+        inodes: consuming FileDescriptor? = nil
     ) throws(Errno) {
         self.source = source
         self.opener = opener
         self.cache = cache
         self.options = options
+        let table =
+            if let inodes {
+                try InodeTable(in: inodes, modified: source.modified)
+            } else {
+                try InodeTable(modified: source.modified)
+            }
         let ahead = FilesAhead(capacity: cache.budget / 4 / BlockGeometry.blockSize)
-        state = Lock(State(inodes: try InodeTable(modified: source.modified), ahead: ahead))
+        let lastDirectory = UInt64(options.worker - 1) << 40
+        state = Lock(State(inodes: table, lastDirectory: lastDirectory, ahead: ahead))
         source.observe { [weak self] path, names in self?.changed(path, names) }
     }
 

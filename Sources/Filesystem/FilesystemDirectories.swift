@@ -31,14 +31,25 @@ extension Filesystem {
         }
     }
 
-    /// What an open directory holds. A handle of a former process sees the directory as it is now.
+    /// What an open directory holds. A handle of a former process sees the directory as it is now, and from then on.
     package func directory(
         _ handle: UInt64,
         _ node: NodeID,
         _ completion: @escaping Completion<DirectoryListing>
     ) {
         if let listing = state.withLock({ $0.directories[handle] }) { return completion(.success(listing)) }
-        listing(of: node, completion)
+        listing(of: node) { [self] result in
+            completion(
+                result.map { listing in
+                    state.withLock { state in
+                        // Two readers of one handle go by the same listing.
+                        let first = state.directories[handle] ?? listing
+                        state.directories[handle] = first
+                        return first
+                    }
+                }
+            )
+        }
     }
 
     package func releaseDirectory(_ handle: UInt64) {

@@ -1,5 +1,6 @@
 package import LinuxPlatform
 package import ObjectStorage
+import Synchronization
 
 /// What the kernel calls a file or directory: a number that is never used again, also not by the next process.
 package struct NodeID: Hashable, Sendable, CustomStringConvertible {
@@ -66,8 +67,19 @@ final class InodeTable {
     private var childCounts: [NodeID: Int] = [:]
 
     /// A table with the root.
-    init(modified: UnixTime) throws(Errno) {
-        region = try CellRegion()
+    convenience init(modified: UnixTime) throws(Errno) { try self.init(CellRegion(), modified: modified) }
+
+    /// The table in memory that somebody holds for this process and those after it: with the root, if this is the first.
+    convenience init(in memory: consuming FileDescriptor, modified: UnixTime) throws(Errno) {
+        if try memory.size() == 0 {
+            try self.init(CellRegion(filling: memory), modified: modified)
+        } else {
+            try self.init(adopting: memory)
+        }
+    }
+
+    private init(_ empty: consuming CellRegion, modified: UnixTime) throws(Errno) {
+        region = empty
         let cell = try region.allocate()
         region.lastNode = NodeID.root.value
         let root = InodeRecord(
@@ -100,6 +112,8 @@ final class InodeTable {
             }
         }
         guard cells[.root] != nil else { throw .invalidArgument }
+        // What was forgotten just when the process died.
+        for (node, cell) in cells where record(at: cell).lookups == 0 { _ = forget(node, 0) }
     }
 
     /// The memfd of the cells: who holds it keeps the table.
@@ -213,6 +227,9 @@ final class InodeTable {
             if children[child] == record.node { children[child] = nil }
         }
         var next = Int(region.load(cell, Field.nameCell, as: UInt32.self))
+        // First of all it is no inode any more: one whose name's cells belong to others would be found by the next process.
+        region.store(UInt8(0), cell, 0)
+        atomicMemoryFence(ordering: .releasing)
         while next != 0 {
             let after = Int(region.load(next, 4, as: UInt32.self))
             region.release(next)
@@ -266,6 +283,7 @@ extension InodeTable {
         region.store(record.number, cell, Field.number)
         region.store(UInt8(record.isSuperseded ? 1 : 0), cell, Field.superseded)
         // The kind last: a cell that is half written when the process dies is none.
+        atomicMemoryFence(ordering: .releasing)
         region.store(record.isDirectory ? Kind.directory : Kind.file, cell, 0)
     }
 

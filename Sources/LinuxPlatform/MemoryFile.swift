@@ -31,6 +31,22 @@ package struct MemoryFile: ~Copyable, @unchecked Sendable {  // the mapping is t
         self.init(descriptor: descriptor, bytes: bytes)
     }
 
+    /// Takes over a descriptor of memory, made as large as it must be.
+    ///
+    /// - Throws: the `errno` of fstat(2), ftruncate(2) or mmap(2).
+    package init(adopting descriptor: consuming FileDescriptor, atLeast size: Int) throws(Errno) {
+        let raw = descriptor.rawValue
+        if try descriptor.size() < size { _ = try retryingOnInterrupt { ftruncate(raw, off_t(size)) } }
+        try self.init(adopting: descriptor)
+    }
+
+    /// Only the descriptor of new, empty memory.
+    ///
+    /// - Throws: the `errno` of memfd_create(2).
+    package static func empty(name: String) throws(Errno) -> FileDescriptor {
+        FileDescriptor(owning: try retryingOnInterrupt { clinux_memfd_create(name) })
+    }
+
     private init(descriptor: consuming FileDescriptor, bytes: UnsafeMutableRawBufferPointer) {
         self.descriptor = descriptor
         self.bytes = bytes

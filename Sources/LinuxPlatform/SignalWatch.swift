@@ -8,6 +8,9 @@ import Glibc
 package final class SignalWatch: Sendable {
     private let reading: Int32
 
+    /// Readable when `next` would not block: for those who wait for other things, too.
+    package var descriptor: Int32 { reading }
+
     /// - Throws: the `errno` of pipe2(2) or sigaction(2).
     package init(_ signals: [Int32]) throws(Errno) {
         var ends: [Int32] = [-1, -1]

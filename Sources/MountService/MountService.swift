@@ -108,34 +108,55 @@ package final class MountService: Sendable {
     private let end: Lock<End>
 
     /// Reads the manifest or the first listing, and mounts.
+    ///
+    /// - Parameter kept: a mount that a keeper holds or will hold: it is served from where a former process was, and shows
+    ///   what that one showed. Nil: this process mounts by itself, and the mount ends with it.
     package static func start(
         _ store: any ObjectStore,
         _ options: MountOptions,
+        kept: KeptMount? = nil,
         metrics registry: MetricRegistry = MetricRegistry(),
         log: Log
     ) async throws(MountServiceError) -> MountService {
-        // What is wrong with the place is known at once; the store may take its time.
-        let mountPoint: MountPoint
-        let wasStale: Bool
-        do {
-            mountPoint = try MountPoint(options.mountPoint)
-            wasStale = try mountPoint.prepare(isForced: options.kernel.isForced)
-        } catch {
-            throw .mount(error)
-        }
-        if wasStale { log.warn("took away the mount of a daemon that died", ["path": LogValue(mountPoint.path)]) }
+        let mountPoint = if let kept { kept.mountPoint } else { try prepared(options, log) }
         let metrics = CacheMetrics(registry)
         let disk = try disk(options, metrics, log)
-        let server = try server(options, mountPoint, log)
-        let (source, snapshot) = try await directories(store, options, log)
+        let isResumed = (kept?.worker ?? 1) > 1
+        var admin = isResumed ? nil : try server(options, mountPoint, log)
+        let (source, snapshot) = try await directories(store, options, kept, log)
         do {
+            let connection = try await kept?.connect()
+            // The former process listens until it has ended.
+            if isResumed { admin = try? server(options, mountPoint, log) }
             let cache = BlockCache(
                 budget: options.memory,
                 fetchTimeout: options.fetchTimeout,
                 metrics: metrics,
                 log: log
             )
-            return try MountService(store, options, mountPoint, source, snapshot, cache, disk, server, registry, log)
+            return try MountService(
+                store,
+                options,
+                mountPoint,
+                kept,
+                connection,
+                source,
+                snapshot,
+                cache,
+                disk,
+                admin,
+                registry,
+                log
+            )
+        } catch {
+            throw .mount(error)
+        }
+    }
+
+    /// What is wrong with the place is known at once; the store may take its time.
+    private static func prepared(_ options: MountOptions, _ log: Log) throws(MountServiceError) -> MountPoint {
+        do {
+            return try MountPoint(options.mountPoint).prepared(isForced: options.kernel.isForced, log: log)
         } catch {
             throw .mount(error)
         }
@@ -145,6 +166,8 @@ package final class MountService: Sendable {
         _ store: any ObjectStore,
         _ options: MountOptions,
         _ mountPoint: MountPoint,
+        _ kept: KeptMount?,
+        _ connection: consuming MountConnection?,
         _ source: any DirectorySource,
         _ snapshot: SnapshotManifest?,
         _ cache: BlockCache,
@@ -167,7 +190,8 @@ package final class MountService: Sendable {
                 source: source,
                 opener: contents,
                 cache: cache,
-                options: .init(source: options.source, socket: server?.path)
+                options: .init(source: options.source, socket: server?.path, worker: kept?.worker ?? 1),
+                inodes: kept?.inodeMemory()
             )
         } catch {
             throw MountError(.system, "cannot make memory for the inode table: \(error)")
@@ -176,9 +200,14 @@ package final class MountService: Sendable {
         self.end = end
         self.log = log
         isSnapshot = snapshot != nil
-        mount = try FUSEMount(filesystem, at: mountPoint, options.kernel, metrics: registry, log: log) {
-            Self.finish(end)
-        }
+        let ended = { @Sendable in Self.finish(end) }
+        let kernel = options.kernel
+        mount =
+            if let kept, let connection {
+                try FUSEMount(filesystem, connection, of: kept, kernel, metrics: registry, log: log, ended: ended)
+            } else {
+                try FUSEMount(filesystem, at: mountPoint, kernel, metrics: registry, log: log, ended: ended)
+            }
         administration = MountAdministration(
             .init(
                 options: options,
@@ -233,13 +262,26 @@ package final class MountService: Sendable {
     private static func directories(
         _ store: any ObjectStore,
         _ options: MountOptions,
+        _ kept: KeptMount?,
         _ log: Log
     ) async throws(MountServiceError) -> (any DirectorySource, SnapshotManifest?) {
         do {
-            if let manifest = try await manifest(store, options) {
+            switch kept?.source ?? .undecided {
+            case .manifest:
+                let manifest = try SnapshotManifest(decoding: kept?.manifest() ?? [])
                 return (try ManifestDirectories(manifest, prefix: options.prefix), manifest)
+            case .listings: break
+            case .undecided:
+                let bytes = try await manifest(store, options)
+                if let bytes {
+                    let manifest = try SnapshotManifest(decoding: bytes)
+                    let source = try ManifestDirectories(manifest, prefix: options.prefix)
+                    try kept?.decide(manifest: bytes)
+                    return (source, manifest)
+                }
+                try await checkListable(store, options)
+                try kept?.decide(manifest: nil)
             }
-            try await checkListable(store, options)
         } catch let error as ObjectStoreError {
             throw .store(error)
         } catch let error as ManifestError {
@@ -257,16 +299,20 @@ package final class MountService: Sendable {
         return (listed, nil)
     }
 
-    private static func manifest(_ store: any ObjectStore, _ options: MountOptions) async throws -> SnapshotManifest? {
+    /// The manifest's bytes; nil when there is none.
+    private static func manifest(
+        _ store: any ObjectStore,
+        _ options: MountOptions
+    ) async throws(ObjectStoreError) -> [UInt8]? {
         do {
             let name = try PenstockPaths(options.prefix).manifest
-            let bytes = try await within(options.fetchTimeout, of: SystemTime(), "\(options.source): its manifest") {
+            return try await within(options.fetchTimeout, of: SystemTime(), "\(options.source): its manifest") {
                 () async throws(ObjectStoreError) in
                 try await store.currentBytes(name, limit: SnapshotManifest.maximumBytes)
             }
-            return try SnapshotManifest(decoding: bytes)
-        } catch let error as ObjectStoreError where error.code == .notFound {
-            return nil
+        } catch {
+            if error.code == .notFound { return nil }
+            throw error
         }
     }
 

@@ -35,14 +35,21 @@ struct CommandFailure: Error {
     init(_ error: PublicationError) { self.init(SnapshotError(error)) }
 }
 
+extension CommandFailure {
+    /// Writes the message to standard error; what ends the process with its status.
+    func told() -> ExitCode {
+        standardError("penstock: \(message)\n")
+        return ExitCode(status.rawValue)
+    }
+}
+
 extension ParsableCommand {
     /// Runs a command's work; a failure becomes its message on standard error and its exit code.
     func reporting(_ work: () async throws(CommandFailure) -> Void) async throws {
         do throws(CommandFailure) {
             try await work()
         } catch {
-            standardError("penstock: \(error.message)\n")
-            throw ExitCode(error.status.rawValue)
+            throw error.told()
         }
     }
 }

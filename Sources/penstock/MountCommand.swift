@@ -6,6 +6,7 @@ import FUSEMount
 import Glibc
 import LinuxPlatform
 import Manifests
+import MountKeeper
 import MountService
 import ObjectStorage
 import Telemetry
@@ -109,6 +110,16 @@ struct MountCommand: AsyncParsableCommand {
     var passthrough = Settings.current[PenstockSettings.passthrough]
 
     @Option(
+        help: ArgumentHelp(
+            "Whether a process of its own holds the mount, so that readers wait, and do not fail, when the one that serves "
+                + "it dies or is replaced: auto or off.",
+            valueName: "use"
+        ),
+        transform: PenstockSettings.keeper.parse
+    )
+    var keeper = Settings.current[PenstockSettings.keeper]
+
+    @Option(
         name: .customLong("prefetch"),
         help: ArgumentHelp(
             "Fetch these files once it is mounted; until they are verified and resident, 'penstock probe --ready' fails. "
@@ -128,9 +139,18 @@ struct MountCommand: AsyncParsableCommand {
     @Option(help: .hidden)
     var readyDescriptor: Int32?
 
+    /// What a keeper hands to the process that serves.
+    @Option(help: .hidden, transform: Self.descriptors)
+    var kept: KeptMount.Descriptors?
+
     @OptionGroup var runtime: RuntimeOptions
     @OptionGroup var logging: LogOptions
     @OptionGroup var store: StoreOptions
+
+    private static func descriptors(_ text: String) throws -> KeptMount.Descriptors {
+        guard let descriptors = KeptMount.Descriptors(text) else { throw ValidationError("--kept is for keepers") }
+        return descriptors
+    }
 
     private static func time(_ text: String) throws -> TimeSpan {
         guard let time = TimeSpan(text) else { throw ValidationError("'\(text)' is no time: 500ms, 90s, 15m, 24h") }
@@ -152,15 +172,15 @@ struct MountCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reporting { () async throws(CommandFailure) in
-            if background {
+            if background, kept == nil {
                 try BackgroundMount.start()
             } else {
-                try await serve()
+                try await serve(kept)
             }
         }
     }
 
-    private func serve() async throws(CommandFailure) {
+    private func serve(_ descriptors: KeptMount.Descriptors?) async throws(CommandFailure) {
         // A background mount is no part of the session of the terminal it was started from.
         if readyDescriptor != nil { setsid() }
         // Files of the disk cache are open as long as somebody reads them.
@@ -168,21 +188,24 @@ struct MountCommand: AsyncParsableCommand {
         let ending = try MountEnding()
         let log = logging.log()
         let metrics = MetricRegistry()
+        let kept = try descriptors.map { descriptors throws(CommandFailure) in try KeptService.taken(descriptors) }
         let objects = try await Services(metrics: metrics, log: log).store(source, store)
         let service: MountService
         do throws(MountServiceError) {
-            service = try await MountService.start(objects, options, metrics: metrics, log: log)
+            service = try await MountService.start(objects, options, kept: kept, metrics: metrics, log: log)
         } catch {
             throw CommandFailure(error, while: "mounting \(source)")
         }
         ending.mounted(service)
-        standardOutput(service.readyLine + "\n")
-        if let readyDescriptor {
-            BackgroundMount.tellReady(service.readyLine, on: readyDescriptor)
-            chdir("/")
-        }
+        tellReady(service.readyLine, kept)
         await service.waitUntilEnded()
         log.info("the mount is gone", ["path": LogValue(service.mount.mountPoint.path)])
+    }
+
+    private func tellReady(_ line: String, _ kept: KeptMount?) {
+        if let kept { kept.tellServing(line) } else { standardOutput(line + "\n") }
+        if let readyDescriptor { BackgroundMount.tellReady(line, on: readyDescriptor) }
+        if background || readyDescriptor != nil { chdir("/") }
     }
 
     private var options: MountOptions {
@@ -217,6 +240,48 @@ struct MountCommand: AsyncParsableCommand {
         }
         let free = givenCacheFree ?? Settings.current[PenstockSettings.cacheFree]
         return DiskCache.Options(directory: directory, limit: cacheSize.bytes, floor: free?.bytes)
+    }
+}
+
+/// A keeper has no other thread than the first: all that it does is to wait.
+extension MountCommand {
+    /// What is to be done before there are other threads.
+    ///
+    /// - Returns: whether that was all.
+    func runOnFirstThread() throws -> Bool {
+        if kept != nil { ServingProcess.nameThisProcess("penstock") }
+        guard kept == nil, !background, keeper == .auto else { return false }
+        do throws(CommandFailure) {
+            try keep()
+        } catch {
+            throw error.told()
+        }
+        return true
+    }
+
+    /// Holds the mount, and lets other processes serve it.
+    private func keep() throws(CommandFailure) {
+        if readyDescriptor != nil { setsid() }
+        let log = logging.log()
+        let status: Int32
+        do throws(MountError) {
+            let mountPoint = try MountPoint(mountPoint).prepared(isForced: force, log: log)
+            let keeper = try KeptService.keeper(
+                of: mountPoint,
+                allowsOthers: allowOther,
+                isBackground: readyDescriptor != nil,
+                log
+            ) { line in
+                standardOutput(line + "\n")
+                guard let readyDescriptor else { return }
+                BackgroundMount.tellReady(line, on: readyDescriptor)
+                chdir("/")
+            }
+            status = try keeper.run()
+        } catch {
+            throw CommandFailure(error)
+        }
+        endProcess(status)
     }
 }
 

@@ -14,6 +14,9 @@ enum Main {
         }
         do {
             var command = try Penstock.parseAsRoot()
+            if let mount = command as? MountCommand, try mount.runOnFirstThread() {
+                endProcess(ExitStatus.ok.rawValue)
+            }
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
             } else {

@@ -48,8 +48,8 @@ private struct Message {
     /// The reply that leaves, and whether it was changed.
     func agreed(unique: UInt64 = 2) -> (Self, Bool) {
         var copy = self
-        let isAgreed = copy.bytes.withUnsafeMutableBytes { InitReply.agreeToPassthrough($0, unique: unique) }
-        return (copy, isAgreed)
+        let agreed = copy.bytes.withUnsafeMutableBytes { InitReply.agree(.passthrough, in: $0, unique: unique) }
+        return (copy, agreed == .passthrough)
     }
 }
 
@@ -60,6 +60,12 @@ private struct Message {
         #expect(read(.request())?.unique == 2)
         #expect(read(.request())?.offersPassthrough == true)
         #expect(read(.request(flags2: ~(1 << 5)))?.offersPassthrough == false)
+    }
+
+    @Test func theOfferToResendIsSeen() {
+        #expect(read(.request())?.offersResend == false)
+        #expect(read(.request(flags2: 1 << 7))?.offersResend == true)
+        #expect(read(.request(flags: 0, flags2: 1 << 7))?.offersResend == false)
     }
 
     @Test func theSecondWordOfFlagsCountsOnlyWhenTheFirstSaysSo() {
@@ -90,6 +96,17 @@ private struct Message {
         for index in before.bytes.indices where !changed.contains(index) {
             #expect(after.bytes[index] == before.bytes[index])
         }
+    }
+
+    @Test func resendingIsAgreedUponAlsoWithoutPassthrough() {
+        var reply = Message.reply(flags: 1 << 16)
+        let agreed = reply.bytes.withUnsafeMutableBytes {
+            InitReply.agree([.passthrough, .resend], in: $0, unique: 2)
+        }
+        #expect(agreed == .resend)
+        #expect(reply.word(at: 28) == 1 << 30 | 1 << 16)
+        #expect(reply.word(at: 48) == 1 << 7)
+        #expect(reply.word(at: 52) == 0)
     }
 
     @Test func anAgreedReplyStaysAsItIs() {
@@ -133,6 +150,48 @@ private struct Message {
         bytes.withUnsafeMutableBytes { OpenReply.passthrough(BackingID(number: 0x0102_0304), into: $0) }
         let words = bytes.withUnsafeBytes { Array($0.bindMemory(to: UInt32.self)) }
         #expect(words == [0, 0, 0xA0, 0x0102_0304])
+    }
+}
+
+@Suite struct RequestHeaderTests {
+    private func header(_ opcode: UInt32, _ unique: UInt64) -> RequestHeader? {
+        var message = Message(size: 48)
+        message.put(opcode, at: 4)
+        message.put(unique, at: 8)
+        message.put(UInt64(77), at: 16)
+        return message.bytes.withUnsafeBytes { RequestHeader($0) }
+    }
+
+    @Test func aRequestThatWasSentAgainHasTheSameNumber() throws {
+        let first = try #require(header(15, 1234))
+        let again = try #require(header(15, 1234 | 1 << 63))
+        #expect(!first.isResent && again.isResent)
+        #expect(first.number == 1234 && again.number == 1234)
+        #expect(again.unique == UInt64(1234) | 1 << 63)
+        #expect(first.node == 77)
+    }
+
+    /// FORGET, INTERRUPT, NOTIFY_REPLY, BATCH_FORGET.
+    @Test func fourKindsHaveNoReply() {
+        let silent = (0...60).filter { header($0, 2)?.isAnswered == false }
+        #expect(silent == [2, 36, 41, 42])
+    }
+
+    @Test func rubbishIsNone() {
+        for size in 0..<40 { #expect(Message(size: size).bytes.withUnsafeBytes { RequestHeader($0) } == nil) }
+    }
+
+    @Test func ourOwnMessagesAreWhatTheKernelReads() {
+        #expect(ReplyMessage.resend == [16, 0, 0, 0, 7, 0, 0, 0] + [UInt8](repeating: 0, count: 8))
+        let error = Message(size: 0)
+        var reply = error
+        reply.bytes = ReplyMessage.error(5, to: 0x8000_0000_0000_0102)
+        #expect(reply.bytes.count == 16)
+        #expect(reply.word(at: 0) == 16 && Int32(bitPattern: reply.word(at: 4)) == -5)
+        #expect(reply.word(at: 8) == 0x102 && reply.word(at: 12) == 0x8000_0000)
+        reply.bytes = ReplyMessage.opened(flags: 0xA0, backing: 9, to: 2)
+        #expect(reply.bytes.count == 32)
+        #expect(reply.word(at: 24) == 0xA0 && reply.word(at: 28) == 9)
     }
 }
 

@@ -59,7 +59,7 @@ import Testing
     func aMountThatIsKilledWhileItFillsLeavesNothingWrong(seed: UInt64) throws {
         defer { area.remove() }
         var random = SeededRandom(seed: seed)
-        let first = try served()
+        let first = try served(nil, ["--keeper", "off"])
         let file = try OpenedFile(model)
         for block in 0..<Int.random(in: 1...20, using: &random) { _ = try file.read(at: block << 20, 1 << 20) }
         first.end(SIGKILL)
@@ -73,7 +73,7 @@ import Testing
         defer { area.remove() }
         let other = area.root + "/other"
         try FileManager.default.createDirectory(atPath: other, withIntermediateDirectories: true)
-        let first = try served()
+        let first = try served(nil, ["--keeper", "off"])
         let second = try served(other)
         defer { if ServedMount.isMounted(other) { second.end(SIGTERM) } }
         let results = ManagedCounter()

@@ -113,7 +113,7 @@ import Testing
         let area = try MountArea()
         defer { area.remove() }
         try await StoredSnapshot(area.objects).publish([("w", bytes)])
-        let dead = try ServedMount(area.source, at: area.mountPoint)
+        let dead = try ServedMount(area.source, at: area.mountPoint, ["--keeper", "off"])
         dead.end(SIGKILL)
         #expect(dead.isMounted)
         #expect(throws: OpenedFile.Failure(number: ENOTCONN)) { try OpenedFile(area.mountPoint + "/w") }

@@ -22,7 +22,7 @@ struct PassthroughTests {
         let area = try MountArea()
         defer { area.remove() }
         try await StoredSnapshot(area.objects).publish([("w", bytes)])
-        let first = try mounted(area)
+        let first = try mounted(area, ["--keeper", "off"])
         let path = first.mountPoint + "/w"
         #expect(isSame(try OpenedFile(path).read(at: 0, bytes.count), bytes[...]))
         let file = try await KernelRead.open(path)

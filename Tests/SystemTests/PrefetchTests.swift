@@ -204,7 +204,7 @@ import Testing
     }
 
     @Test func curlCanAskIt() async throws {
-        let mount = try await mounted()
+        let mount = try await mounted(["--keeper", "off"])
         let socket = try attribute("socket", mount.path)
         #expect(socket.hasPrefix(runtime + "/mnt-"))
         for (path, expected) in [

@@ -14,8 +14,9 @@ final class ServedMount {
 
     /// Mounts and waits for the ready line.
     ///
+    /// - Parameter program: another copy of the release program.
     /// - Throws: what the command said when it did not get ready; also when there is no /dev/fuse.
-    init(_ source: String, at mountPoint: String, _ arguments: [String] = []) throws {
+    init(_ source: String, at mountPoint: String, _ arguments: [String] = [], program: String? = nil) throws {
         guard access("/dev/fuse", R_OK | W_OK) == 0 else {
             throw Failed(description: "mount tests need /dev/fuse, which is missing or closed to this user")
         }
@@ -23,7 +24,7 @@ final class ServedMount {
         errors = URL(filePath: mountPoint + ".log")
         _ = FileManager.default.createFile(atPath: errors.path, contents: nil)
         process = Process()
-        process.executableURL = URL(filePath: try ReleasePrograms.path("penstock"))
+        process.executableURL = URL(filePath: try program ?? ReleasePrograms.path("penstock"))
         process.arguments = ["mount", source, mountPoint] + arguments
         let output = Pipe()
         process.standardOutput = output

@@ -58,7 +58,7 @@ struct SharedCacheTests {
 
     /// It dies with half of one file fetched, and with another file open that the kernel reads.
     @Test func whatADeadDaemonHadKeptIsNotFetchedAgain() async throws {
-        let first = try await mounted(["--memory", "128M"])
+        let first = try await mounted(["--memory", "128M", "--keeper", "off"])
         let second = try await mounted()
         #expect(try isRight(first, "held.safetensors"))
         let held = try await KernelRead.open(first.path("held.safetensors"))

@@ -53,6 +53,9 @@ long clinux_peer_user(int socket);
 // getxattr(2), from a header that Swift's Glibc module does not include: bytes, or -1 with errno.
 long clinux_get_attribute(const char *path, const char *name, void *value, size_t size);
 
+// posix_spawn_file_actions_addchdir_np(3), a GNU extension; actions is a posix_spawn_file_actions_t. 0, or an error number.
+int clinux_spawn_in_directory(void *actions, const char *directory);
+
 // memfd_create(2) and mremap(2): GNU extensions; the second is variadic. Descriptors are close-on-exec.
 int clinux_memfd_create(const char *name);
 void *clinux_mremap(void *address, size_t old_size, size_t new_size);
@@ -67,6 +70,14 @@ int clinux_filesystem_answers(const char *path);
 
 // The CMSG macros: receives one descriptor over a socket; -1 with errno when none came.
 int clinux_receive_descriptor(int socket);
+
+// Messages over a socket of whole messages, with a descriptor or without (-1). The first returns 0, or -1 with errno; the
+// second the message's size, 0 at the end, -1 with errno. A message that does not fit is cut (EMSGSIZE).
+int clinux_send_message(int socket, const void *bytes, size_t count, int descriptor);
+long clinux_receive_message(int socket, void *bytes, size_t capacity, int *descriptor);
+
+// socketpair(2) of such sockets, both closed on exec; Swift's Glibc module has its constants as another type.
+int clinux_message_sockets(int ends[2]);
 
 // Makes each of the signals write its number, as one byte, to fd; the handler lives for the rest of the process.
 // A C handler, because only async-signal-safe calls are allowed in it.

@@ -1,15 +1,29 @@
-// What the kernel's FUSE protocol 7.40 has and the header of libfuse 3.14 lacks: passthrough. Source: include/uapi/linux/fuse.h.
+// What the kernel's FUSE protocol 7.40 has and the header of libfuse 3.14 lacks: passthrough, resending. Source: include/uapi/linux/fuse.h.
 #pragma once
 #include <stdint.h>
 
-// Opcode of the first request, fuse_in_header.opcode.
+// fuse_in_header.opcode. Of these FORGET, BATCH_FORGET, INTERRUPT and NOTIFY_REPLY have no reply.
+static const uint32_t clinux_fuse_forget = 2;
+static const uint32_t clinux_fuse_open = 14;
+static const uint32_t clinux_fuse_release = 18;
 static const uint32_t clinux_fuse_init = 26;
+static const uint32_t clinux_fuse_interrupt = 36;
+static const uint32_t clinux_fuse_notify_reply = 41;
+static const uint32_t clinux_fuse_batch_forget = 42;
+
+// FUSE_NOTIFY_RESEND, Linux 6.9: fuse_out_header.error of a message with unique 0. The kernel then sends again what it has
+// no reply to, with this bit set in fuse_in_header.unique, which the reply repeats.
+static const int32_t clinux_fuse_notify_resend = 7;
+static const uint64_t clinux_fuse_unique_resend = UINT64_C(1) << 63;
 
 // fuse_init_in.flags and fuse_init_out.flags: the other 32 flags are in flags2.
 static const uint32_t clinux_fuse_init_ext = UINT32_C(1) << 30;
 static const uint32_t clinux_fuse_writeback_cache = UINT32_C(1) << 16;
 // FUSE_PASSTHROUGH, bit 37, in flags2.
 static const uint32_t clinux_fuse_passthrough_high = UINT32_C(1) << 5;
+
+// FUSE_HAS_RESEND, bit 39, in flags2.
+static const uint32_t clinux_fuse_has_resend_high = UINT32_C(1) << 7;
 
 // fuse_open_out.open_flags.
 static const uint32_t clinux_fopen_noflush = UINT32_C(1) << 5;

@@ -12,7 +12,11 @@ struct DirectoryPositionTests {
             let name = try #require(EntryName("file-\(number)"))
             return DirectoryEntry(directory: name, modified: UnixTime(seconds: 1))
         }
-        return DirectoryListing(entries, below: "", validUntil: isFixed ? .distantFuture : MonotonicInstant(nanoseconds: 5))
+        return DirectoryListing(
+            entries,
+            below: "",
+            validUntil: isFixed ? .distantFuture : MonotonicInstant(nanoseconds: 5)
+        )
     }
 
     /// The names of entries `cookie` leads to, at most `count`, and the cookie after them.

@@ -8,7 +8,7 @@ import Testing
 
 /// What a directory of very many entries takes; `--memory` does not count it.
 @Suite(.serialized) struct DirectoryMemoryTests {
-    private static let count = 200_000
+    private static let count = 100_000
 
     /// Bytes of the process that are in memory. What other tests have freed is used first, so this shows rather less.
     private static func resident() throws -> Int {

@@ -31,8 +31,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+import urllib.parse
 import urllib.request
 import zlib
 
@@ -41,9 +41,8 @@ sys.path[:0] = [str(ROOT / "Tests" / "Clients")]
 
 import emulated_hub  # noqa: E402
 import programs  # noqa: E402
+from benchlib import MIB, Connections, tree_cpu_seconds, tree_peak_memory  # noqa: E402
 
-MIB = 1 << 20
-CLOCK = os.sysconf("SC_CLK_TCK")
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -83,45 +82,10 @@ def networks(seed: int, ranges: int) -> dict:
     }
 
 
-class Connections(threading.Thread):
-    """The most sockets that a process had open at once."""
-
-    def __init__(self, pid: int):
-        super().__init__(daemon=True)
-        self.pid, self.most, self.ended = pid, 0, threading.Event()
-
-    def run(self):
-        while not self.ended.wait(0.02):
-            directory, count = f"/proc/{self.pid}/fd", 0
-            for name in os.listdir(directory):
-                try:
-                    count += os.readlink(f"{directory}/{name}").startswith("socket:")
-                except OSError:
-                    pass
-            self.most = max(self.most, count)
-
-    def stop(self) -> int:
-        self.ended.set()
-        self.join()
-        return self.most
-
-
 class Run:
     def __init__(self, rate: float, cpu: float, rss: int, connections: int, requests: int, extra: float):
         self.rate, self.cpu, self.rss = rate, cpu, rss
         self.connections, self.requests, self.extra = connections, requests, extra
-
-
-def status(pid: int, name: str) -> int:
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(name + ":"):
-            return int(line.split()[1]) // 1024
-    raise SystemExit(f"bench: /proc/{pid}/status has no {name}")
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK
 
 
 def get(hub: emulated_hub.Hub, route: str) -> object:
@@ -149,16 +113,16 @@ def load(hub: emulated_hub.Hub, directory: pathlib.Path, rules: list, size: int,
         raise SystemExit(f"bench: the mount did not come up (status {process.wait()})")
     try:
         file = directory / "model.safetensors"
-        watch = Connections(process.pid)
+        watch = Connections(urllib.parse.urlsplit(hub.storage).port)
         watch.start()
         piece = bytearray(MIB)
-        before, begin = cpu_seconds(process.pid), time.monotonic()
+        before, begin = tree_cpu_seconds(process.pid), time.monotonic()
         with open(file, "rb", buffering=0) as source:
             count = 0
             while read := source.readinto(piece):
                 count += read
         seconds = time.monotonic() - begin
-        cpu, connections = cpu_seconds(process.pid) - before, watch.stop()
+        cpu, connections = tree_cpu_seconds(process.pid) - before, watch.stop()
         # What was broken off is corrected when the server has noticed.
         time.sleep(0.3)
         media = {key: value for key, value in get(hub, "media").items() if key.endswith("/model.safetensors")}
@@ -167,7 +131,8 @@ def load(hub: emulated_hub.Hub, directory: pathlib.Path, rules: list, size: int,
         if count != size or checksum(file) != crc:
             raise SystemExit("bench: wrong bytes through the mount")
         extra = sum(media.values()) / size - 1
-        return Run(size / seconds, cpu / (size / (1 << 30)), status(process.pid, "VmHWM"), connections, requests, extra)
+        memory_peak = tree_peak_memory(process.pid) // MIB
+        return Run(size / seconds, cpu / (size / (1 << 30)), memory_peak, connections, requests, extra)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()

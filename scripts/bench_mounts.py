@@ -10,10 +10,9 @@ import signal
 import statistics
 import subprocess
 import sys
-import threading
 import time
 
-from benchlib import MIB, binary, drop_pages, tree_cpu_seconds, tree_peak_memory
+from benchlib import MIB, Connections, binary, drop_pages, tree_cpu_seconds, tree_peak_memory
 
 READERS = pathlib.Path(__file__).with_name("bench_readers.py")
 #: Longer than anything takes that works.
@@ -33,25 +32,6 @@ class Run:
     memory: int = 0
     requests: int = 0
     connections: int = 0
-
-
-class Connections(threading.Thread):
-    """The most TCP connections to a port at once, looked at ten times a second."""
-
-    def __init__(self, port: int):
-        super().__init__(daemon=True)
-        self.remote, self.peak, self.ended = f"0100007F:{port:04X}", 0, threading.Event()
-
-    def run(self) -> None:
-        while not self.ended.wait(0.1):
-            lines = pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
-            count = sum(1 for line in lines if line.split()[2:4] == [self.remote, "01"])
-            self.peak = max(self.peak, count)
-
-    def stop(self) -> int:
-        self.ended.set()
-        self.join()
-        return self.peak
 
 
 class Meter:

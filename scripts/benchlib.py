@@ -5,6 +5,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -55,6 +56,25 @@ def tree_peak_memory(pid: int) -> int:
         except OSError:
             pass
     return total
+
+
+class Connections(threading.Thread):
+    """The most TCP connections to a port at once, looked at ten times a second."""
+
+    def __init__(self, port: int):
+        super().__init__(daemon=True)
+        self.remote, self.peak, self.ended = f"0100007F:{port:04X}", 0, threading.Event()
+
+    def run(self) -> None:
+        while not self.ended.wait(0.1):
+            lines = pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]
+            count = sum(1 for line in lines if line.split()[2:4] == [self.remote, "01"])
+            self.peak = max(self.peak, count)
+
+    def stop(self) -> int:
+        self.ended.set()
+        self.join()
+        return self.peak
 
 
 def free_memory() -> int:

@@ -83,24 +83,12 @@ package enum ChildProcess {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_adddup2(&actions, output, 1)
         posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        var none = sigset_t()
-        sigemptyset(&none)
-        posix_spawnattr_setsigmask(&attributes, &none)
-        var all = sigset_t()
-        sigfillset(&all)
-        posix_spawnattr_setsigdefault(&attributes, &all)
-        posix_spawnattr_setpgroup(&attributes, 0)
-        posix_spawnattr_setflags(
-            &attributes,
-            Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP)
-        )
         var child = pid_t()
         let result = withStrings(arguments) { words in
             withStrings(environment) { variables in
-                posix_spawnp(&child, arguments[0], &actions, &attributes, words, variables)
+                withOwnGroupAndSignals { attributes in
+                    posix_spawnp(&child, arguments[0], &actions, attributes, words, variables)
+                }
             }
         }
         guard result == 0 else { throw Failure(message: "cannot be run: \(Errno(result))") }

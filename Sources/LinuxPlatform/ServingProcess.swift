@@ -68,23 +68,13 @@ package enum ServingProcess {
         if let directory = plan.directory, access(directory, X_OK) == 0 {
             clinux_spawn_in_directory(&actions, directory)
         }
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        var none = sigset_t()
-        sigemptyset(&none)
-        posix_spawnattr_setsigmask(&attributes, &none)
-        var all = sigset_t()
-        sigfillset(&all)
-        posix_spawnattr_setsigdefault(&attributes, &all)
-        posix_spawnattr_setpgroup(&attributes, 0)
-        let flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP
-        posix_spawnattr_setflags(&attributes, Int16(flags))
         var arguments: [UnsafeMutablePointer<CChar>?] = plan.arguments.map { strdup($0) } + [nil]
         var environment: [UnsafeMutablePointer<CChar>?] = plan.environment.map { strdup($0) } + [nil]
         defer { (arguments + environment).forEach { free($0) } }
         var child = pid_t()
-        let result = posix_spawn(&child, plan.program, &actions, &attributes, &arguments, &environment)
+        let result = withOwnGroupAndSignals { attributes in
+            posix_spawn(&child, plan.program, &actions, attributes, &arguments, &environment)
+        }
         guard result == 0 else { throw Errno(result) }
         return child
     }

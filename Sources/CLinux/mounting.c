@@ -35,34 +35,43 @@ int clinux_filesystem_answers(const char *path) {
 
 unsigned long clinux_mount_flags_read_only(void) { return MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOATIME; }
 
-int clinux_receive_descriptor(int socket) {
-    char byte;
-    struct iovec piece = {.iov_base = &byte, .iov_len = 1};
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control;
-    struct msghdr message = {
-        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+union descriptor_control {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(sizeof(int))];
+};
+
+static ssize_t receive(int socket, struct msghdr *message) {
     ssize_t count;
     do {
-        count = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+        count = recvmsg(socket, message, MSG_CMSG_CLOEXEC);
     } while (count < 0 && errno == EINTR);
-    if (count < 0) return -1;
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (count == 0 || !header || header->cmsg_type != SCM_RIGHTS) {
-        errno = EPROTO;
-        return -1;
-    }
+    return count;
+}
+
+/* -1 when the message brought none. */
+static int descriptor_in(struct msghdr *message) {
+    struct cmsghdr *header = CMSG_FIRSTHDR(message);
+    if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) return -1;
     int fd;
     memcpy(&fd, CMSG_DATA(header), sizeof fd);
     return fd;
 }
 
-union descriptor_control {
-    struct cmsghdr align;
-    char bytes[CMSG_SPACE(sizeof(int))];
-};
+int clinux_receive_descriptor(int socket) {
+    char byte;
+    struct iovec piece = {.iov_base = &byte, .iov_len = 1};
+    union descriptor_control control;
+    struct msghdr message = {
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    ssize_t count = receive(socket, &message);
+    if (count < 0) return -1;
+    int fd = descriptor_in(&message);
+    if (count == 0 || fd < 0) {
+        errno = EPROTO;
+        return -1;
+    }
+    return fd;
+}
 
 int clinux_message_sockets(int ends[2]) { return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends); }
 
@@ -94,15 +103,9 @@ long clinux_receive_message(int socket, void *bytes, size_t capacity, int *descr
     union descriptor_control control;
     struct msghdr message = {
         .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
-    ssize_t count;
-    do {
-        count = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-    } while (count < 0 && errno == EINTR);
+    ssize_t count = receive(socket, &message);
     if (count < 0) return -1;
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
-        memcpy(descriptor, CMSG_DATA(header), sizeof *descriptor);
-    }
+    *descriptor = descriptor_in(&message);
     if (message.msg_flags & MSG_TRUNC) {
         if (*descriptor >= 0) close(*descriptor);
         *descriptor = -1;

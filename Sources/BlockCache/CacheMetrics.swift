@@ -13,7 +13,8 @@ package struct CacheMetrics: Sendable {
     private let dropped: Counter
     private let errors: Counter
     private let used: Gauge
-    private let ahead: [String: Counter]
+    private let aheadUsed: Counter
+    private let aheadWasted: Counter
     private let window: Gauge
 
     package init(_ registry: MetricRegistry) {
@@ -61,16 +62,17 @@ package struct CacheMetrics: Sendable {
             unit: "bytes",
             help: "How many bytes of read-ahead may be on their way now, chosen by distance and memory."
         )
-        let outcomes = ["used", "wasted"].map { outcome in
-            let counter = registry.counter(
-                "read_ahead_bytes_total",
-                unit: "bytes",
-                help: "Bytes fetched before anybody asked, in granules, when it is known what became of them.",
-                labels: ["outcome": outcome]
-            )
-            return (outcome, counter)
-        }
-        ahead = Dictionary(uniqueKeysWithValues: outcomes)
+        aheadUsed = Self.ahead("used", registry)
+        aheadWasted = Self.ahead("wasted", registry)
+    }
+
+    private static func ahead(_ outcome: String, _ registry: MetricRegistry) -> Counter {
+        registry.counter(
+            "read_ahead_bytes_total",
+            unit: "bytes",
+            help: "Bytes fetched before anybody asked, in granules, when it is known what became of them.",
+            labels: ["outcome": outcome]
+        )
     }
 
     private static func delivered(_ tier: String, _ registry: MetricRegistry) -> Counter {
@@ -89,8 +91,8 @@ package struct CacheMetrics: Sendable {
 
     func readAhead(_ tally: ReadAheadTally) {
         if tally.isEmpty { return }
-        ahead["used"]?.add(tally.used)
-        ahead["wasted"]?.add(tally.wasted)
+        aheadUsed.add(tally.used)
+        aheadWasted.add(tally.wasted)
     }
 
     func readAhead(window bytes: Int) { window.set(bytes) }
@@ -107,7 +109,7 @@ package struct CacheMetrics: Sendable {
 
     /// Bytes that were fetched ahead and then read, and those thrown out unread.
     package var readAhead: ReadAheadTally {
-        ReadAheadTally(used: ahead["used"]?.value ?? 0, wasted: ahead["wasted"]?.value ?? 0)
+        ReadAheadTally(used: aheadUsed.value, wasted: aheadWasted.value)
     }
 
     /// Bytes that came from the disk so far.

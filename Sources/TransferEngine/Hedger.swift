@@ -117,23 +117,19 @@ final class ReadMeter: Sendable {
 
 /// What a hedger counts.
 package struct HedgeMetrics: Sendable {
-    private let hedges: [HedgeTable.Complaint: Counter]
+    private let late: Counter
+    private let silent: Counter
+    private let slow: Counter
     private let wins: Counter
     private let extra: Counter
-    private let firstByte: [String: Gauge]
+    private let firstByteMedian: Gauge
+    private let firstByteP99: Gauge
     private let rate: Gauge
 
     package init(_ registry: MetricRegistry) {
-        let pairs = HedgeTable.Complaint.allCases.map { complaint in
-            let counter = registry.counter(
-                "hedges_total",
-                unit: "requests",
-                help: "Requests that were given up for a second one, because the store usually is much faster.",
-                labels: ["reason": complaint.rawValue]
-            )
-            return (complaint, counter)
-        }
-        hedges = Dictionary(uniqueKeysWithValues: pairs)
+        late = Self.hedges(.late, registry)
+        silent = Self.hedges(.silent, registry)
+        slow = Self.hedges(.slow, registry)
         wins = registry.counter(
             "hedges_won_total",
             unit: "reads",
@@ -144,16 +140,8 @@ package struct HedgeMetrics: Sendable {
             unit: "bytes",
             help: "Bytes that may have been sent to requests that were given up, at most."
         )
-        let gauges = ["0.5", "0.99"].map { quantile in
-            let gauge = registry.gauge(
-                "network_first_byte_microseconds",
-                unit: "microseconds",
-                help: "What a request to the store takes to the first byte of its body, as learned from the latest.",
-                labels: ["quantile": quantile]
-            )
-            return (quantile, gauge)
-        }
-        firstByte = Dictionary(uniqueKeysWithValues: gauges)
+        firstByteMedian = Self.firstByte("0.5", registry)
+        firstByteP99 = Self.firstByte("0.99", registry)
         rate = registry.gauge(
             "network_connection_bytes_per_second",
             unit: "bytes",
@@ -161,21 +149,43 @@ package struct HedgeMetrics: Sendable {
         )
     }
 
+    private static func hedges(_ complaint: HedgeTable.Complaint, _ registry: MetricRegistry) -> Counter {
+        registry.counter(
+            "hedges_total",
+            unit: "requests",
+            help: "Requests that were given up for a second one, because the store usually is much faster.",
+            labels: ["reason": complaint.rawValue]
+        )
+    }
+
+    private static func firstByte(_ quantile: String, _ registry: MetricRegistry) -> Gauge {
+        registry.gauge(
+            "network_first_byte_microseconds",
+            unit: "microseconds",
+            help: "What a request to the store takes to the first byte of its body, as learned from the latest.",
+            labels: ["quantile": quantile]
+        )
+    }
+
     func started(_ stop: HedgeTable.Stop) {
-        hedges[stop.complaint]?.add()
+        switch stop.complaint {
+        case .late: late.add()
+        case .silent: silent.add()
+        case .slow: slow.add()
+        }
         extra.add(stop.extraBytes)
     }
 
     func won() { wins.add() }
 
     func learned(_ estimate: NetworkEstimate) {
-        if let median = estimate.firstByteMedian { firstByte["0.5"]?.set(Int(median * 1e6)) }
-        if let slow = estimate.firstByteP99 { firstByte["0.99"]?.set(Int(slow * 1e6)) }
+        if let median = estimate.firstByteMedian { firstByteMedian.set(Int(median * 1e6)) }
+        if let slow = estimate.firstByteP99 { firstByteP99.set(Int(slow * 1e6)) }
         if let median = estimate.rateMedian { rate.set(Int(median)) }
     }
 
     /// Requests given up so far.
-    package var started: Int { hedges.values.reduce(0) { $0 + $1.value } }
+    package var started: Int { late.value + silent.value + slow.value }
     /// Reads that a second request ended so far.
     package var winCount: Int { wins.value }
 }

@@ -134,20 +134,19 @@ package final class MountService: Sendable {
                 metrics: metrics,
                 log: log
             )
-            return try MountService(
-                store,
-                options,
-                mountPoint,
-                kept,
-                connection,
-                source,
-                snapshot,
-                cache,
-                disk,
-                admin,
-                registry,
-                log
+            let parts = Parts(
+                store: store,
+                options: options,
+                mountPoint: mountPoint,
+                kept: kept,
+                source: source,
+                snapshot: snapshot,
+                cache: cache,
+                disk: disk,
+                server: admin,
+                registry: registry
             )
+            return try MountService(parts, connection, log)
         } catch {
             throw .mount(error)
         }
@@ -162,36 +161,39 @@ package final class MountService: Sendable {
         }
     }
 
-    private init(
-        _ store: any ObjectStore,
-        _ options: MountOptions,
-        _ mountPoint: MountPoint,
-        _ kept: KeptMount?,
-        _ connection: consuming MountConnection?,
-        _ source: any DirectorySource,
-        _ snapshot: SnapshotManifest?,
-        _ cache: BlockCache,
-        _ disk: DiskCache?,
-        _ server: AdminServer?,
-        _ registry: MetricRegistry,
-        _ log: Log
-    ) throws(MountError) {
+    /// What is there before the mount is.
+    private struct Parts {
+        var store: any ObjectStore
+        var options: MountOptions
+        var mountPoint: MountPoint
+        var kept: KeptMount?
+        var source: any DirectorySource
+        /// Nil: the tree comes from listings.
+        var snapshot: SnapshotManifest?
+        var cache: BlockCache
+        var disk: DiskCache?
+        var server: AdminServer?
+        var registry: MetricRegistry
+    }
+
+    private init(_ parts: Parts, _ connection: consuming MountConnection?, _ log: Log) throws(MountError) {
+        let (options, registry) = (parts.options, parts.registry)
         let contents = StoredContents(
-            store: store,
+            store: parts.store,
             prefix: options.prefix,
             fetchTimeout: options.fetchTimeout,
-            disk: disk,
+            disk: parts.disk,
             hedger: options.isHedged ? Hedger(metrics: HedgeMetrics(registry)) : nil,
             log: log
         )
         let filesystem: Filesystem
         do {
             filesystem = try Filesystem(
-                source: source,
+                source: parts.source,
                 opener: contents,
-                cache: cache,
-                options: .init(source: options.source, socket: server?.path, worker: kept?.worker ?? 1),
-                inodes: kept?.inodeMemory()
+                cache: parts.cache,
+                options: .init(source: options.source, socket: parts.server?.path, worker: parts.kept?.worker ?? 1),
+                inodes: parts.kept?.inodeMemory()
             )
         } catch {
             throw MountError(.system, "cannot make memory for the inode table: \(error)")
@@ -199,14 +201,14 @@ package final class MountService: Sendable {
         let end = Lock(End.running([]))
         self.end = end
         self.log = log
-        isSnapshot = snapshot != nil
+        isSnapshot = parts.snapshot != nil
         let ended = { @Sendable in Self.finish(end) }
         let kernel = options.kernel
         mount =
-            if let kept, let connection {
+            if let kept = parts.kept, let connection {
                 try FUSEMount(filesystem, connection, of: kept, kernel, metrics: registry, log: log, ended: ended)
             } else {
-                try FUSEMount(filesystem, at: mountPoint, kernel, metrics: registry, log: log, ended: ended)
+                try FUSEMount(filesystem, at: parts.mountPoint, kernel, metrics: registry, log: log, ended: ended)
             }
         administration = MountAdministration(
             .init(
@@ -214,16 +216,18 @@ package final class MountService: Sendable {
                 mount: mount,
                 filesystem: filesystem,
                 contents: contents,
-                cache: cache,
-                disk: disk,
-                snapshot: snapshot,
+                cache: parts.cache,
+                disk: parts.disk,
+                snapshot: parts.snapshot,
                 registry: registry
             ),
-            server: server,
+            server: parts.server,
             log: log
         )
-        let what = snapshot.map { "\($0.files.count) files of \($0.source.repository)@\($0.source.commit.prefix(12))" }
-        readyLine = "ready: \(options.source) at \(mountPoint.path) (\(what ?? "by listing"), read-only)"
+        let what = parts.snapshot.map {
+            "\($0.files.count) files of \($0.source.repository)@\($0.source.commit.prefix(12))"
+        }
+        readyLine = "ready: \(options.source) at \(parts.mountPoint.path) (\(what ?? "by listing"), read-only)"
     }
 
     /// A directory that cannot be used is a fault of the settings; what happens to its disk later is none.

@@ -53,7 +53,8 @@ ROWS = {
 class Bench:
     def __init__(self, dataset: Dataset, scratch: pathlib.Path, endpoint: str, meter: Meter, options):
         self.dataset, self.meter, self.scratch = dataset, meter, scratch
-        self.memory = MemoryFiller(scratch)
+        # What a machine's free memory costs is no matter where nothing is to be compared.
+        self.memory = None if options.small else MemoryFiller(scratch)
         environment, is_far = clean_environment(), options.distance
         self.penstock = Penstock(endpoint, environment, scratch, is_far)
         self.rclone = Rclone(endpoint, environment, scratch, is_far)
@@ -63,7 +64,8 @@ class Bench:
         self.mounts: list = []
 
     def prepare(self, files: list) -> None:
-        self.memory.fill(files)
+        if self.memory:
+            self.memory.fill(files)
 
     def mount(self, contender, prefix: str, **how):
         mount = contender.mount(prefix, **how)

@@ -116,7 +116,7 @@ import Testing
         try process.run()
         #expect(try await eventually(within: .seconds(60)) { servers.control.strikes(of: rule) > seen })
         kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
+        process.waitForEnd()
         #expect(process.terminationReason == .uncaughtSignal)
         servers.control.removeRule(rule)
         try await mount.unmount()

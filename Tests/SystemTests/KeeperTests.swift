@@ -163,7 +163,7 @@ import Testing
             _ = try await eventually(within: .seconds(30)) { !processes.workers.isEmpty || !mount.process.isRunning }
             if !mount.process.isRunning { break }
         }
-        mount.process.waitUntilExit()
+        mount.process.waitForEnd()
         #expect(mount.process.terminationStatus == 1)
         #expect(seen.count == 8)
         #expect(!mount.isMounted)
@@ -193,7 +193,7 @@ import Testing
         kill(worker, SIGSTOP)
         #expect(umount2(area.mountPoint, 0) == 0)
         kill(worker, SIGKILL)
-        mount.process.waitUntilExit()
+        mount.process.waitForEnd()
         #expect(mount.process.terminationStatus == 0)
         #expect(!mount.isMounted)
     }

@@ -134,7 +134,7 @@ import Testing
         #expect(file != nil)
         file = nil
         #expect(try Command.penstock(["unmount", mount.mountPoint]).status == 0)
-        mount.process.waitUntilExit()
+        mount.process.waitForEnd()
         #expect(mount.process.terminationStatus == 0)
         let again = try Command.penstock(["unmount", mount.mountPoint])
         #expect(again.status == 2)

@@ -1,3 +1,4 @@
+import Dispatch
 import Foundation
 import Glibc
 import Testing
@@ -54,12 +55,23 @@ final class ServedMount {
     @discardableResult
     func end(_ signal: Int32 = SIGTERM) -> Int32 {
         kill(process.processIdentifier, signal)
-        process.waitUntilExit()
+        process.waitForEnd()
         return process.terminationStatus
     }
 
     deinit {
         if process.isRunning { end(SIGTERM) }
+    }
+}
+
+extension Process {
+    /// Waits for its end; kills what has none within minutes, so that no test waits for ever.
+    func waitForEnd() {
+        let process = processIdentifier
+        let watchdog = DispatchWorkItem { kill(process, SIGKILL) }
+        DispatchQueue.global().asyncAfter(deadline: .now() + 180, execute: watchdog)
+        waitUntilExit()
+        watchdog.cancel()
     }
 }
 

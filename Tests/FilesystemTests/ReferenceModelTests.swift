@@ -1,4 +1,3 @@
-import Foundation
 import ObjectStorage
 import TestSupport
 import Testing
@@ -9,8 +8,7 @@ import Testing
 struct ReferenceModelTests {
     private static let operations = 150
     /// A slice, or with PENSTOCK_SOAK=1 all of 100,000 operations.
-    private static let seeds: Range<UInt64> =
-        ProcessInfo.processInfo.environment["PENSTOCK_SOAK"] == "1" ? 0..<667 : 0..<15
+    private static let seeds = SeedSlice.first(15, ofSoak: 667)
 
     @Test(arguments: seeds)
     func theTreeIsWhatTheBucketHolds(seed: UInt64) async throws {

@@ -55,7 +55,7 @@ import Testing
         #expect(second.end() == 0)
     }
 
-    @Test(arguments: 0..<5 as Range<UInt64>)
+    @Test(arguments: SeedSlice.first(5, ofSoak: 100))
     func aMountThatIsKilledWhileItFillsLeavesNothingWrong(seed: UInt64) throws {
         defer { area.remove() }
         var random = SeededRandom(seed: seed)

@@ -243,7 +243,7 @@ struct HedgeTableTests {
     }
 
     /// Whatever happens: one request at a time, at most three more, and no more twice than the budget gives.
-    @Test(arguments: 0..<15 as Range<UInt64>)
+    @Test(arguments: SeedSlice.first(3, ofSoak: 100))
     func randomSchedulesKeepTheRules(seed: UInt64) {
         var random = SeededRandom(seed: seed)
         var bench = Bench.learned()

@@ -182,3 +182,14 @@ let package = Package(
         ),
     ]
 )
+
+/// `scripts/sanitize` names libraries here: the package is then their tests and what these need, and builds in half of the time.
+if let names = Context.environment["PENSTOCK_TESTS_OF"] {
+    var kept = Set(names.split(separator: " ").map { "\($0)Tests" } + ["SanitizerCanary"])
+    for target in package.targets.reversed() where kept.contains(target.name) {
+        for case .byNameItem(let name, _) in target.dependencies { kept.insert(name) }
+    }
+    package.targets.removeAll { !kept.contains($0.name) }
+    package.products = []
+    package.dependencies = []
+}

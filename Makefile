@@ -41,7 +41,7 @@ sanitize: setup ## The unit tests of the data plane under the thread and the add
 	scripts/sanitize address
 
 soak: setup release ## The long counts in full: kills, flips, races; hours
-	$(PEERS) PENSTOCK_SOAK=1 PENSTOCK_BINARIES="$(BINARIES)" swift test --filter 'SystemTests|ReferenceModelTests|HedgeTableTests|DirectoryPositionTests|DiskCacheTests'
+	$(PEERS) PENSTOCK_SOAK=1 PENSTOCK_BINARIES="$(BINARIES)" swift test --filter 'SystemTests|ReferenceModelTests|HedgeTableTests|DirectoryPositionTests|DiskCacheTests|RequestParserTests'
 	$(PEERS) PENSTOCK_SOAK=1 PENSTOCK_BINARIES="$(BINARIES)" $(PYTHON) -m pytest -q Tests/Clients
 
 lint: ## Check the formatting of Swift, and that scripts parse

@@ -156,7 +156,7 @@ struct DiskCacheTests {
 
     // MARK: Damage
 
-    @Test(arguments: SeedSlice.first(10, ofSoak: 1000))
+    @Test(arguments: SeedSlice.first(10, ofSoak: 300))
     func damageOfAnyKindIsNeverShownAndAlwaysRepaired(seed: UInt64) async throws {
         var random = SeededRandom(seed: seed)
         let bucket = LyingSource(object.bytes)

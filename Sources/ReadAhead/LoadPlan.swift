@@ -23,7 +23,7 @@ package struct LoadPlan: Sendable {
     /// Before so large a part of the file was asked for, what is ahead stays below one in `cautiously` of that.
     private static let certainPart = 8
     private static let cautiously = 32
-    /// One wish is for as many blocks, where so many are left.
+    /// One wish is for as many blocks, where so many are left and the limit is several times as much.
     private static let chunk = 8
     /// Larger files are left to cursors; a bit for each granule of this takes 512 KiB.
     package static let largestFile = 256 << 30
@@ -94,9 +94,11 @@ package struct LoadPlan: Sendable {
         var end = next
         let isCertain = askedBytes >= size / Self.certainPart
         let allowed = isCertain ? limit : min(limit, askedBytes / Self.cautiously)
-        let room = allowed / BlockGeometry.blockSize - waiting
-        while end < taken.count, end - next < min(room, Self.chunk), !touched[end], !taken[end] { end += 1 }
-        return end > next ? next..<end : nil
+        let most = allowed / BlockGeometry.blockSize
+        // Requests of one block, each time that one was touched, would cost more than they bring.
+        let chunk = min(Self.chunk, max(1, most / 4))
+        while end < taken.count, end - next < chunk, !touched[end], !taken[end] { end += 1 }
+        return end > next && end - next <= most - waiting ? next..<end : nil
     }
 
     /// The cache took blocks of a wish.

@@ -165,6 +165,22 @@ struct LoadPlanTests {
         #expect(isLoad && plan.waiting == 0 && plan.askedBytes == size)
     }
 
+    @Test func atTheLimitItAsksForWholeChunks() {
+        let size = 256 << 20
+        var load = LoadPlan(size: size)
+        var wishes: [Range<Int>] = []
+        // Every fourth block first, which makes it a load; then in order, as slowly as the limit allows.
+        let blocks = Array(stride(from: 0, to: 192, by: 4)) + Array(0..<256)
+        for block in blocks {
+            load.note(ByteRange(offset: block << 20, count: 1 << 20))
+            guard let wish = load.wish(jumps: 48, limit: 32 << 20) else { continue }
+            load.taken(wish)
+            wishes.append(wish)
+        }
+        let ahead = wishes.filter { $0.lowerBound >= 192 }
+        #expect(ahead.count > 4 && ahead.allSatisfy { $0.count == 8 || $0.upperBound == 256 }, "\(ahead)")
+    }
+
     @Test func aWishThatWasNotTakenComesAgain() {
         var plan = LoadPlan(size: 100 << 20)
         plan.learn(pieceEnds: Array(stride(from: 1 << 20, through: 100 << 20, by: 1 << 20)))

@@ -129,15 +129,17 @@ package final class BlockCache: Sendable {
 
     /// Fetches blocks that nobody asked for yet, as far as there is room.
     ///
+    /// - Parameter awaited: a block that a reader is about to ask for.
     /// - Returns: the first block that was not taken care of.
     package func readAhead(
         _ content: CachedContent,
         _ blocks: Range<Int>,
-        for reason: ReadAheadReason = .stream
+        for reason: ReadAheadReason = .stream,
+        awaited: Int? = nil
     ) -> Int {
         if content.whole.isWrong { return blocks.lowerBound }
         var actions: [BlockTable.Action] = []
-        let end = state.withLock { $0.table.readAhead(content, blocks, for: reason, &actions) }
+        let end = state.withLock { $0.table.readAhead(content, blocks, for: reason, awaited: awaited, &actions) }
         perform(actions)
         return end
     }
@@ -368,6 +370,10 @@ package final class BlockCache: Sendable {
         let actions = state.withLock { $0.table.finished(fetch.id, failure: failure) }
         if let disk = fetch.content.disk { abandon(fetch, actions, disk) }
         perform(actions)
+        guard fetch.isReadAhead, failure == nil, let follower = fetch.content.follower.withLock(\.self),
+            state.withLock({ $0.table.isAwaited(fetch.content.id) })
+        else { return }
+        follower()
     }
 
     /// Nobody need wait for the blocks of a fetch that are not handed to the disk.

@@ -202,11 +202,14 @@ package struct BlockTable {
 
     /// Fetches blocks before anybody asks for them, as far as memory and the limits allow.
     ///
+    /// - Parameter awaited: a block that a reader is about to ask for. It comes with those behind it, also while the store
+    ///   wants fewer requests or as many bytes as may be are on their way: alone it would be a request as well.
     /// - Returns: the first block that was not taken care of.
     package mutating func readAhead(
         _ content: CachedContent,
         _ blocks: Range<Int>,
         for reason: ReadAheadReason = .stream,
+        awaited: Int? = nil,
         _ actions: inout [Action]
     ) -> Int {
         var block = blocks.lowerBound
@@ -214,14 +217,16 @@ package struct BlockTable {
             if let slot = slot(of: content, block) {
                 let missing = BlockGeometry.granules(of: block, size: content.size)
                     .subtracting(slots[slot].present).subtracting(slots[slot].fetching)
-                if !missing.isEmpty, !mayReadAhead { return block }
+                if !missing.isEmpty, !mayReadAhead() { return block }
                 fetchMissing(missing, of: content, block, slot, isReadAhead: true, &actions)
                 block += 1
                 continue
             }
             var end = block + 1
             while end < blocks.upperBound, end - block < maximumRun, slot(of: content, end) == nil { end += 1 }
-            guard hasRoomAhead(for: reason) else { return block }
+            guard hasRoomAhead(for: reason, isAwaited: awaited.map((block..<end).contains) ?? false) else {
+                return block
+            }
             let run = takeSlots(upTo: min(end - block, available - kept(for: reason)))
             adopt(run, content, from: block)
             let range = Self.range(of: content, block..<block + run.count)
@@ -245,7 +250,7 @@ package struct BlockTable {
             let there = known.map { slots[$0].present.union(slots[$0].fetching) } ?? GranuleSet()
             let missing = need.granules.subtracting(there)
             if missing.isEmpty { continue }
-            guard known == nil ? hasRoomAhead(for: reason) : mayReadAhead else { return false }
+            guard known == nil ? hasRoomAhead(for: reason) : mayReadAhead() else { return false }
             let slot = known ?? takeSlots(upTo: 1).lowerBound
             if known == nil { adopt(slot..<slot + 1, content, from: need.block) }
             fetchMissing(missing, of: content, need.block, slot, isReadAhead: true, &actions)
@@ -254,16 +259,24 @@ package struct BlockTable {
     }
 
     /// Whether a block that has no memory yet could be fetched ahead now.
-    package func hasRoomAhead(for reason: ReadAheadReason) -> Bool {
-        mayReadAhead && available > kept(for: reason) && waitingForMemory == 0
+    package func hasRoomAhead(for reason: ReadAheadReason, isAwaited: Bool = false) -> Bool {
+        mayReadAhead(isAwaited: isAwaited) && available > kept(for: reason) && waitingForMemory == 0
     }
 
     /// Slots that read-ahead leaves to others.
     private func kept(for reason: ReadAheadReason) -> Int { reason == .stream ? reserve : max(reserve, capacity / 2) }
 
-    private var mayReadAhead: Bool {
-        readAheadUnderWay.fetches < min(readAheadLimits.fetches, allowance.limit)
+    private func mayReadAhead(isAwaited: Bool = false) -> Bool {
+        let isWithinFetches = readAheadUnderWay.fetches < readAheadLimits.fetches
+        // Whoever waits is served anyway, and by fewer requests when what lies behind comes along.
+        if isAwaited { return isWithinFetches }
+        return isWithinFetches && readAheadUnderWay.fetches < allowance.limit
             && readAheadUnderWay.bytes < readAheadLimits.bytes
+    }
+
+    /// Whether a reader of the content waits for bytes that are on their way.
+    package func isAwaited(_ content: CachedContent.ID) -> Bool {
+        reads.values.contains { $0.content.id == content && !$0.isAnswered && !$0.isFill }
     }
 
     /// What became of bytes that were fetched ahead, since the last call.

@@ -1,3 +1,4 @@
+import LinuxPlatform
 package import ObjectStorage
 import Synchronization
 
@@ -57,6 +58,14 @@ package final class CachedContent: Sendable {
         backingSource = content
         // What an earlier process left is found, and proven, before the first read asks.
         content.whenOpen {}
+    }
+
+    let follower = Lock<(@Sendable () -> Void)?>(nil)
+
+    /// Has somebody told whenever a fetch that nobody asked for has ended while a reader waits for another one: whoever plans
+    /// ahead may go on though nobody reads. Called on a source's thread, with no lock held; replaces the one before.
+    package func whenAheadOfReaders(_ follower: @escaping @Sendable () -> Void) {
+        self.follower.withLock { $0 = follower }
     }
 
     /// A file with all of the bytes, for the kernel to read; nil: not complete, not proven yet, or no disk cache.

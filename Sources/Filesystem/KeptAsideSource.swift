@@ -2,6 +2,7 @@ import Checksums
 import LinuxPlatform
 import ObjectStorage
 import Telemetry
+import TransferEngine
 
 /// A generation of an object, or the copy that was kept aside when it was replaced.
 ///
@@ -15,6 +16,7 @@ final class KeptAsideSource: RangedSource {
     private let store: any ObjectStore
     private let aside: ObjectName
     private let crc32c: CRC32C
+    private let hedger: Hedger?
     private let log: Log
     private let copy = Lock<(any RangedSource)?>(nil)
 
@@ -23,12 +25,14 @@ final class KeptAsideSource: RangedSource {
         store: any ObjectStore,
         aside: ObjectName,
         crc32c: CRC32C,
+        hedger: Hedger? = nil,
         log: Log
     ) {
         self.original = original
         self.store = store
         self.aside = aside
         self.crc32c = crc32c
+        self.hedger = hedger
         self.log = log
     }
 
@@ -75,11 +79,14 @@ final class KeptAsideSource: RangedSource {
     {
         if let known = copy.withLock({ $0 }) { return known }
         let found: ObjectAttributes
-        let (store, aside, time) = (store, aside, SystemTime())
+        let (store, aside, hedger, time) = (store, aside, hedger, SystemTime())
         let limit = min(time.now().duration(to: deadline), Self.patience)
         do {
             found = try await within(limit, of: time, "\(store.label)/\(aside)") {
-                () async throws(ObjectStoreError) in try await store.attributes(aside, generation: nil)
+                () async throws(ObjectStoreError) in
+                try await hedger.ask(.attributes) { () async throws(ObjectStoreError) in
+                    try await store.attributes(aside, generation: nil)
+                }
             }
         } catch {
             throw error.code == .notFound ? gone : error

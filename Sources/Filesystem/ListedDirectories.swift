@@ -2,6 +2,7 @@ package import LinuxPlatform
 import Manifests
 package import ObjectStorage
 package import Telemetry
+package import TransferEngine
 
 /// The directories of a prefix as its listings show them: one listing with a delimiter for each directory, believed for a
 /// while, also in what it does not hold. Who walks through the tree finds directories listed before they are opened: see
@@ -53,6 +54,7 @@ package final class ListedDirectories: DirectorySource {
     private let store: any ObjectStore
     private let prefix: ObjectPrefix
     private let pageTimeout: Duration
+    private let hedger: Hedger?
     private let time: any TimeSource
     private let log: Log
     private let state = Lock(State())
@@ -66,6 +68,7 @@ package final class ListedDirectories: DirectorySource {
         prefix: ObjectPrefix,
         timeToLive: Duration,
         pageTimeout: Duration = .seconds(120),
+        hedger: Hedger? = nil,
         time: any TimeSource = SystemTime(),
         log: Log
     ) {
@@ -73,6 +76,7 @@ package final class ListedDirectories: DirectorySource {
         self.prefix = prefix
         self.timeToLive = timeToLive
         self.pageTimeout = pageTimeout
+        self.hedger = hedger
         self.time = time
         self.log = log
         modified = time.timeOfDay()
@@ -206,9 +210,10 @@ package final class ListedDirectories: DirectorySource {
     }
 
     private func page(_ request: ListRequest) async throws(ObjectStoreError) -> ListPage {
-        let store = store
+        let (store, hedger) = (store, hedger)
         return try await within(pageTimeout, of: time, "\(store.label)/\(request.prefix)") {
-            () async throws(ObjectStoreError) in try await store.list(request)
+            () async throws(ObjectStoreError) in
+            try await hedger.ask(.listing) { () async throws(ObjectStoreError) in try await store.list(request) }
         }
     }
 

@@ -129,9 +129,12 @@ package final class StoredContents: ContentOpener {
     private func storedTable(_ digest: SHA256Digest, _ facts: FileFacts) async throws -> [UInt8] {
         let name = try paths.crcTable(digest)
         let limit = CRCTable.encodedSize(of: facts.size)
-        let store = store
+        let (store, hedger) = (store, hedger)
         return try await within(fetchTimeout, of: time, "\(store.label)/\(name)") {
-            () async throws(ObjectStoreError) in try await store.currentBytes(name, limit: limit)
+            () async throws(ObjectStoreError) in
+            try await hedger.ask(.record) { () async throws(ObjectStoreError) in
+                try await store.currentBytes(name, limit: limit)
+            }
         }
     }
 
@@ -156,6 +159,6 @@ package final class StoredContents: ContentOpener {
         guard facts.hasTable, let digest = facts.sha256.flatMap(SHA256Digest.init),
             let aside = try? paths.replaced(digest), let crc = facts.crc32c
         else { return source }
-        return KeptAsideSource(source, store: store, aside: aside, crc32c: crc, log: log)
+        return KeptAsideSource(source, store: store, aside: aside, crc32c: crc, hedger: hedger, log: log)
     }
 }

@@ -77,6 +77,8 @@ private final class Reading: Sendable {
         var progress: ReadProgress
         var attempts: AttemptLog
         var transfer: HTTPCancellation?
+        /// When the attempt was begun since which no byte came.
+        var fruitlessSince: MonotonicInstant?
     }
 
     private let read: RangeRead
@@ -140,6 +142,7 @@ private final class Reading: Sendable {
         let begun = state.withLock { state -> (number: Int, received: Int, invocation: Invocation)? in
             guard state.progress.begin() else { return nil }
             state.attempts.started()
+            if state.fruitlessSince == nil { state.fruitlessSince = runner.time.now() }
             state.transfer = nil
             return (state.progress.attempt, state.progress.received, state.attempts.invocation)
         }
@@ -190,12 +193,16 @@ private final class Reading: Sendable {
             delivered = failure.delivered
             reply = .failure(failure)
         }
+        if delivered > 0 { runner.lastBytes.note(runner.time.now()) }
         let next = state.withLock { state -> AttemptLog.Next? in
             state.progress.ended(delivered: delivered)
             state.transfer = nil
             let isTooLong = if case .failure(let failure) = reply { failure.code == .bodyTooLong } else { false }
             if state.progress.isComplete && !isTooLong || complaint != nil || state.progress.isCancelled { return nil }
-            if delivered > 0 { state.attempts.backoff.progressed(now: runner.time.now()) }
+            if delivered > 0 {
+                state.attempts.backoff.progressed(now: runner.time.now())
+                state.fruitlessSince = nil
+            }
             return state.attempts.judge(reply, .always, hadAuthorization: authorization != nil)
         }
         guard let next else {
@@ -231,7 +238,15 @@ private final class Reading: Sendable {
     private func retry(after wish: Duration?) {
         let now = runner.time.now()
         let random = Double.random(in: 0...1)
-        let pause = state.withLock { $0.attempts.backoff.pause(now: now, retryAfter: wish, random: random) }
+        let pause = state.withLock { state in
+            let othersSucceed = state.fruitlessSince.map(runner.lastBytes.isSince) ?? false
+            return state.attempts.backoff.pause(
+                now: now,
+                retryAfter: wish,
+                othersSucceed: othersSucceed,
+                random: random
+            )
+        }
         guard let pause else { return finish(.failure(state.withLock { $0.attempts.exhausted() })) }
         guard now.advanced(by: pause) < read.deadline else {
             let last = state.withLock { $0.attempts.exhausted() }

@@ -14,6 +14,8 @@ struct RequestRunner: Sendable {
     let transport: any HTTPTransport
     let time: any TimeSource
     let options: StorageOptions
+    /// When a read of a range last got bytes, in the monotonic clock's nanoseconds; shared by all reads of the store.
+    let lastBytes = SharedMoment()
 
     /// The reply, with a status below 300 or 308.
     ///

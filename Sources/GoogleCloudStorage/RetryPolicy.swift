@@ -52,6 +52,8 @@ enum RetryPolicy {
 struct Backoff: Sendable {
     /// A server's wish to wait longer than this is not honoured in full.
     static let longestRetryAfter: Duration = .seconds(60)
+    /// More failures in a row count as so many while others succeed: four times the first pause.
+    static let failuresBesideSuccesses = 3
 
     private let patience: Duration
     private let pauses: ExponentialBackoff
@@ -76,10 +78,19 @@ struct Backoff: Sendable {
 
     /// How long to wait before the next attempt, or nil to give up.
     ///
-    /// - Parameter random: from 0 to 1.
-    mutating func pause(now: MonotonicInstant, retryAfter: Duration?, random: Double) -> Duration? {
+    /// - Parameters:
+    ///   - othersSucceed: the server answers others meanwhile: the pause stays short, because what it refuses it refuses by
+    ///     chance or in bursts.
+    ///   - random: from 0 to 1.
+    mutating func pause(
+        now: MonotonicInstant,
+        retryAfter: Duration?,
+        othersSucceed: Bool = false,
+        random: Double
+    ) -> Duration? {
         failures += 1
-        let jittered = pauses.pause(afterFailures: failures, random: random)
+        let doublings = othersSucceed ? min(failures, Self.failuresBesideSuccesses) : failures
+        let jittered = pauses.pause(afterFailures: doublings, random: random)
         let pause = max(jittered, min(retryAfter ?? .zero, Self.longestRetryAfter))
         return now.advanced(by: pause) >= deadline ? nil : pause
     }

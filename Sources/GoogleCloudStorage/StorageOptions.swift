@@ -19,7 +19,7 @@ package struct StorageOptions: Sendable {
     package init(
         retryDeadline: Duration = .seconds(120),
         longestPause: Duration = .seconds(30),
-        firstReadPause: Duration = .milliseconds(100),
+        firstReadPause: Duration = .milliseconds(25),
         userProject: String? = nil,
         userAgent: String = "penstock/0.1",
         replacesSessionAuthority: Bool = false,

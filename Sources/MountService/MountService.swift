@@ -123,7 +123,8 @@ package final class MountService: Sendable {
         let disk = try disk(options, metrics, log)
         let isResumed = (kept?.worker ?? 1) > 1
         var admin = isResumed ? nil : try server(options, mountPoint, log)
-        let (source, snapshot) = try await directories(store, options, kept, log)
+        let hedger = options.isHedged ? Hedger(metrics: HedgeMetrics(registry)) : nil
+        let (source, snapshot) = try await directories(store, options, kept, hedger, log)
         do {
             let connection = try await kept?.connect()
             // The former process listens until it has ended.
@@ -144,6 +145,7 @@ package final class MountService: Sendable {
                 cache: cache,
                 disk: disk,
                 server: admin,
+                hedger: hedger,
                 registry: registry
             )
             return try MountService(parts, connection, log)
@@ -173,6 +175,7 @@ package final class MountService: Sendable {
         var cache: BlockCache
         var disk: DiskCache?
         var server: AdminServer?
+        var hedger: Hedger?
         var registry: MetricRegistry
     }
 
@@ -183,7 +186,7 @@ package final class MountService: Sendable {
             prefix: options.prefix,
             fetchTimeout: options.fetchTimeout,
             disk: parts.disk,
-            hedger: options.isHedged ? Hedger(metrics: HedgeMetrics(registry)) : nil,
+            hedger: parts.hedger,
             log: log
         )
         let filesystem: Filesystem
@@ -267,6 +270,7 @@ package final class MountService: Sendable {
         _ store: any ObjectStore,
         _ options: MountOptions,
         _ kept: KeptMount?,
+        _ hedger: Hedger?,
         _ log: Log
     ) async throws(MountServiceError) -> (any DirectorySource, SnapshotManifest?) {
         do {
@@ -276,14 +280,14 @@ package final class MountService: Sendable {
                 return (try ManifestDirectories(manifest, prefix: options.prefix), manifest)
             case .listings: break
             case .undecided:
-                let bytes = try await manifest(store, options)
+                let bytes = try await manifest(store, options, hedger)
                 if let bytes {
                     let manifest = try SnapshotManifest(decoding: bytes)
                     let source = try ManifestDirectories(manifest, prefix: options.prefix)
                     try kept?.decide(manifest: bytes)
                     return (source, manifest)
                 }
-                try await checkListable(store, options)
+                try await checkListable(store, options, hedger)
                 try kept?.decide(manifest: nil)
             }
         } catch let error as ObjectStoreError {
@@ -298,6 +302,7 @@ package final class MountService: Sendable {
             prefix: options.prefix,
             timeToLive: options.listingTimeToLive,
             pageTimeout: options.fetchTimeout,
+            hedger: hedger,
             log: log
         )
         return (listed, nil)
@@ -306,13 +311,16 @@ package final class MountService: Sendable {
     /// The manifest's bytes; nil when there is none.
     private static func manifest(
         _ store: any ObjectStore,
-        _ options: MountOptions
+        _ options: MountOptions,
+        _ hedger: Hedger?
     ) async throws(ObjectStoreError) -> [UInt8]? {
         do {
             let name = try PenstockPaths(options.prefix).manifest
             return try await within(options.fetchTimeout, of: SystemTime(), "\(options.source): its manifest") {
                 () async throws(ObjectStoreError) in
-                try await store.currentBytes(name, limit: SnapshotManifest.maximumBytes)
+                try await hedger.ask(.record) { () async throws(ObjectStoreError) in
+                    try await store.currentBytes(name, limit: SnapshotManifest.maximumBytes)
+                }
             }
         } catch {
             if error.code == .notFound { return nil }
@@ -321,23 +329,33 @@ package final class MountService: Sendable {
     }
 
     /// A snapshot is whole or absent: one that is only being published is not shown, and neither is nothing at all.
-    private static func checkListable(_ store: any ObjectStore, _ options: MountOptions) async throws(ObjectStoreError)
-    {
-        if try await exists(PenstockPaths(options.prefix).intent, in: store) {
+    private static func checkListable(
+        _ store: any ObjectStore,
+        _ options: MountOptions,
+        _ hedger: Hedger?
+    ) async throws(ObjectStoreError) {
+        if try await exists(PenstockPaths(options.prefix).intent, in: store, hedger) {
             throw ObjectStoreError(
                 .notFound,
                 "\(options.source) is being published and has no manifest yet; wait until 'penstock snapshot' is done"
             )
         }
-        let page = try await store.list(ListRequest(prefix: options.prefix.value, delimiter: "/", pageSize: 10))
+        let request = ListRequest(prefix: options.prefix.value, delimiter: "/", pageSize: 10)
+        let page = try await hedger.ask(.listing) { () async throws(ObjectStoreError) in try await store.list(request) }
         if page.objects.isEmpty, page.prefixes.isEmpty, page.nextPageToken == nil {
             throw ObjectStoreError(.notFound, "there is nothing at \(options.source)")
         }
     }
 
-    private static func exists(_ name: ObjectName, in store: any ObjectStore) async throws(ObjectStoreError) -> Bool {
+    private static func exists(
+        _ name: ObjectName,
+        in store: any ObjectStore,
+        _ hedger: Hedger?
+    ) async throws(ObjectStoreError) -> Bool {
         do {
-            _ = try await store.attributes(name, generation: nil)
+            _ = try await hedger.ask(.attributes) { () async throws(ObjectStoreError) in
+                try await store.attributes(name, generation: nil)
+            }
             return true
         } catch {
             if error.code == .notFound { return false }

@@ -32,6 +32,9 @@ package final class ActiveStreams: Sendable {
         }
     }
 
+    /// How many contents were read lately, as `note` said last; at least 1.
+    var count: Int { state.withLock { max(1, $0.lastUse.count) } }
+
     /// Whether a header may be looked into now; `endHeader` ends it.
     func beginHeader() -> Bool {
         state.withLock { state in

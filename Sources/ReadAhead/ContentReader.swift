@@ -43,6 +43,7 @@ package final class ContentReader: Sendable {
         self.format = format
         let load = format != nil && content.size <= LoadPlan.largestFile ? LoadPlan(size: content.size) : nil
         state = Lock(State(plan: ReadAheadPlan(size: content.size), load: load, nearEnd: nearEnd))
+        content.whenAheadOfReaders { [weak self] in self?.goOn() }
     }
 
     /// Shows the bytes to `reader` before it returns, if they are in memory.
@@ -58,16 +59,25 @@ package final class ContentReader: Sendable {
     /// Shows the bytes to `reader` when they are there; see `BlockCache.read`.
     package func read(_ id: BlockCache.ReadID, _ range: ByteRange, _ reader: @escaping BlockCache.Reader) {
         // First, so that the read's own blocks come with the same request as those behind them.
-        fetchAhead(range)
+        fetchAhead(range, isAwaited: true)
         cache.read(id, content, range, reader)
         fetchRest(range)
     }
 
-    private func fetchAhead(_ range: ByteRange) {
+    private func fetchAhead(_ range: ByteRange, isAwaited: Bool = false) {
         // It comes whole with the first read, and takes nothing from those who stream.
         if content.isProvenWhole { return }
         let limit = min(cache.budget / 2 / streams.note(content.id), cache.flightWindow)
         guard let wish = state.withLock({ $0.plan.note(range, windowLimit: limit) }) else { return }
+        let block = isAwaited ? range.offset / BlockGeometry.blockSize : nil
+        let end = cache.readAhead(content, wish.blocks, awaited: block)
+        state.withLock { $0.plan.taken(wish, through: end) }
+    }
+
+    /// A reader waits while what lies behind comes in: the line must not run empty for one request that is late.
+    private func goOn() {
+        let limit = cache.budget / 2 / streams.count
+        guard let wish = state.withLock({ $0.plan.goOn(limit: limit) }) else { return }
         let end = cache.readAhead(content, wish.blocks)
         state.withLock { $0.plan.taken(wish, through: end) }
     }

@@ -94,6 +94,26 @@ package struct ReadAheadPlan: Sendable {
         return wish(absorb(index), limit: windowLimit)
     }
 
+    /// What lies ahead has come in part, while a reader waits for what comes first.
+    ///
+    /// A request that is late would stop the stream: its reader asks for nothing more until it is there. So as much as came
+    /// may be wished for behind what is on its way, within the limit, by a stream that has proven itself.
+    ///
+    /// - Parameter limit: what memory allows to lie ahead of the stream that moved last, in bytes.
+    /// - Returns: one chunk at most.
+    package mutating func goOn(limit: Int) -> Wish? {
+        // Reads of one stream overtake each other, so the latest cursor may be a straggler's.
+        let streams = cursors.filter { $0.window >= Self.largestChunk }
+        guard let cursor = streams.max(by: { $0.lastUse < $1.lastUse }) else { return nil }
+        let block = BlockGeometry.blockSize
+        guard cursor.nextBlock * block > cursor.position else { return nil }
+        let chunk = Self.largestChunk / block
+        let bound = (cursor.bound + block - 1) / block
+        let end = min((cursor.nextBlock / chunk + 1) * chunk, bound)
+        guard end > cursor.nextBlock, end * block <= cursor.position + limit else { return nil }
+        return Wish(cursor: cursor.id, blocks: cursor.nextBlock..<end)
+    }
+
     /// The cache took a wish up to this block, not included.
     package mutating func taken(_ wish: Wish, through block: Int) {
         guard let index = cursors.firstIndex(where: { $0.id == wish.cursor }) else { return }

@@ -19,7 +19,7 @@ package import LinuxPlatform
 // before. What may be on its way to a request that is stopped is taken from a budget.
 //
 // When more than half of four or more requests look ill at once, it is the network and not a connection: then four times
-// as much patience is asked for, and slowness does not count.
+// as much patience is asked for, and slowness does not count. While the store asks to slow down it is twice as much.
 
 /// The reads of one store that are on their way, and what the store has taught. No clock, no locks, no I/O.
 package struct HedgeTable: Sendable {
@@ -76,14 +76,15 @@ package struct HedgeTable: Sendable {
     }
 
     package static let maximumHedges = 3
-    /// After the store asked to slow down, nothing is asked for twice for so long.
-    package static let quietAfterThrottle = Duration.seconds(1)
+    /// After the store asked to slow down, twice the patience is needed for so long. Not more: a second request takes the
+    /// place of the first, and adds nothing to what the store has to do at once.
+    package static let carefulAfterThrottle = Duration.seconds(1)
 
     package private(set) var estimate = NetworkEstimate()
     private var budget = ExtraBytesBudget()
     private var reads: [ReadID: Read] = [:]
     private var lastID: UInt64 = 0
-    private var quietUntil: MonotonicInstant?
+    private var carefulUntil: MonotonicInstant?
 
     package init() {}
 
@@ -107,7 +108,7 @@ package struct HedgeTable: Sendable {
 
     /// The source waits before it tries again.
     package mutating func paused(_ id: ReadID, isThrottled: Bool, now: MonotonicInstant) {
-        if isThrottled { quietUntil = now.advanced(by: Self.quietAfterThrottle) }
+        if isThrottled { carefulUntil = now.advanced(by: Self.carefulAfterThrottle) }
         switch reads[id]?.phase {
         case .awaiting, .receiving: reads[id]?.phase = .queued
         case .queued, .stopping, nil: break
@@ -164,7 +165,6 @@ package struct HedgeTable: Sendable {
             reads[id] = read
             if read.isCarried { carried += 1 }
         }
-        if let quietUntil, now < quietUntil { return [] }
         let isShared = carried >= 4 && ill.count * 2 > carried
         return ill.sorted { ($0.since, $0.id.value) < ($1.since, $1.id.value) }.compactMap { patient in
             let waited = patient.since.duration(to: now)
@@ -181,13 +181,17 @@ package struct HedgeTable: Sendable {
         _ now: MonotonicInstant
     ) -> Stop? {
         guard let read = reads[id], !read.isCancelled, read.hedges < Self.maximumHedges else { return nil }
-        let needed = estimate.patience * (1 << read.hedges) * (isShared ? 4 : 1)
+        let isCareful = carefulUntil.map { now < $0 } ?? false
+        let needed = estimate.patience * (1 << read.hedges) * (isShared ? 4 : 1) * (isCareful ? 2 : 1)
         if complaint == .slow ? isShared || read.hedges > 1 : waited < needed { return nil }
-        var rate: Double?
-        if complaint != .late, let began = read.began {
-            rate = Double(received - began.received) / max(began.at.duration(to: now).inSeconds, 1e-3)
+        let left = read.count - received
+        let extra: Int
+        if complaint == .slow, let began = read.began {
+            let rate = Double(received - began.received) / max(began.at.duration(to: now).inSeconds, 1e-3)
+            extra = estimate.bytesOnTheirWay(rate: rate, left: left)
+        } else {
+            extra = estimate.bytesBehindSilence(of: waited, left: left)
         }
-        let extra = estimate.bytesOnTheirWay(rate: rate, left: read.count - received)
         guard budget.take(extra) else { return nil }
         reads[id]?.phase = .stopping
         reads[id]?.hedges += 1

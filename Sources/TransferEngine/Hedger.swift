@@ -14,10 +14,11 @@ package final class Hedger: Sendable {
         var table = HedgeTable()
         var meters: [HedgeTable.ReadID: ReadMeter] = [:]
         var isWatching = false
+        var small = SmallRequestPatience()
     }
 
     private let state = Lock(State())
-    private let time: any TimeSource
+    let time: any TimeSource
     private let metrics: HedgeMetrics
 
     package init(metrics: HedgeMetrics = HedgeMetrics(MetricRegistry()), time: any TimeSource = SystemTime()) {
@@ -72,6 +73,22 @@ package final class Hedger: Sendable {
         metrics.learned(estimate)
         return next
     }
+
+    // MARK: Small requests
+
+    func patience(_ kind: SmallRequest) -> Duration {
+        state.withLock { $0.small.patience(kind, beside: $0.table.estimate) }
+    }
+
+    func answered(_ kind: SmallRequest, after time: Duration) {
+        state.withLock { $0.small.answered(kind, after: time) }
+    }
+
+    /// A small request was sent for the second time.
+    func askedAgain() { metrics.startedBeside() }
+
+    /// The second one was first.
+    func secondAnswered() { metrics.won() }
 
     func cancelled(_ meter: ReadMeter) { state.withLock { $0.table.cancelled(meter.id) } }
 
@@ -175,6 +192,9 @@ package struct HedgeMetrics: Sendable {
         }
         extra.add(stop.extraBytes)
     }
+
+    /// A second request that runs beside the first.
+    func startedBeside() { late.add() }
 
     func won() { wins.add() }
 

@@ -49,19 +49,31 @@ package struct NetworkEstimate: Sendable {
         return Double(left) / max(rate, 1) > 2 * (delay + Double(left) / usual)
     }
 
-    /// What may be on its way to a request that is given up, in bytes: what comes in the time of one first byte.
+    /// What may be on its way to a request that is given up while its bytes come, in bytes: what comes in the time of one
+    /// first byte.
     ///
-    /// - Parameter rate: of its connection; nil: nothing came yet.
-    package func bytesOnTheirWay(rate: Double?, left: Int) -> Int {
-        let bytes = (rate ?? rateMedian ?? 0) * (firstByteMedian ?? 0)
+    /// - Parameter rate: of its connection.
+    package func bytesOnTheirWay(rate: Double, left: Int) -> Int {
+        let bytes = rate * (firstByteMedian ?? 0)
+        return min(left, max(64 << 10, Int(min(bytes, 1e15))))
+    }
+
+    /// What is on its way to a request that brought nothing for so long, in bytes, on the average.
+    ///
+    /// That it would have gone on in this very moment is a chance of one in ten at most, and after a second of silence
+    /// none: otherwise a few stalls would use up what may be sent for nothing, and the next one would be waited for.
+    package func bytesBehindSilence(of time: Duration, left: Int) -> Int {
+        if time >= max(Self.unlearned, patience * 4) { return 0 }
+        let bytes = (rateMedian ?? 0) * (firstByteMedian ?? 0) / 10
         return min(left, max(64 << 10, Int(min(bytes, 1e15))))
     }
 }
 
-/// How many bytes may be sent for nothing: a share of what was delivered, and two large requests' worth at once.
+/// How many bytes may be sent for nothing: a share of what was delivered, and a large request's worth at once. They are an
+/// estimate, so the share is less than the 5 % that are promised.
 package struct ExtraBytesBudget: Sendable {
-    package static let share = 0.05
-    package static let burst = 16 << 20
+    package static let share = 0.03
+    package static let burst = 8 << 20
 
     private var tokens = Double(burst)
 

@@ -84,10 +84,36 @@ struct BlockTableTests {
         for _ in 0..<8 { table.throttled() }
         for fetch in actions.fetches.prefix(4) { _ = table.finished(fetch.id, failure: nil) }
         var more: [BlockTable.Action] = []
-        #expect(table.readAhead(content, 8..<16, &more) == 8)
+        #expect(table.readAhead(content, 8..<16, &more) == 10)
         #expect(table.read(.init(1), content, ByteRange(offset: 20 << 20, count: 4096)).fetches.count == 1)
         for fetch in actions.fetches.dropFirst(4) { _ = table.finished(fetch.id, failure: nil) }
-        #expect(table.readAhead(content, 8..<16, &more) == 12)
+        #expect(table.readAhead(content, 10..<16, &more) == 14)
+    }
+
+    /// Alone it would be a request too, and the next block another one.
+    @Test func whatAReaderWantsNextComesWithWhatLiesBehindItAlsoWhenTheStoreWantsFewerRequests() {
+        var table = BlockTable(capacity: 64, maximumRun: 8, readAheadLimits: .init(fetches: 8, bytes: 64 << 20))
+        let content = CachedContent.silent(size: 64 << 20)
+        var actions: [BlockTable.Action] = []
+        #expect(table.readAhead(content, 0..<24, &actions) == 24)
+        table.throttled()
+        #expect(table.readAhead(content, 24..<32, &actions) == 32)
+        #expect(table.readAhead(content, 32..<40, &actions) == 32)
+        #expect(table.readAhead(content, 32..<48, awaited: 33, &actions) == 40)
+        #expect(actions.fetches.map(\.range.count) == Array(repeating: 8 << 20, count: 5))
+    }
+
+    @Test func aContentIsAwaitedWhileOneOfItsReadersWaits() {
+        var table = BlockTable(capacity: 16)
+        let content = CachedContent.silent(size: 8 << 20)
+        let other = CachedContent.silent(size: 8 << 20)
+        var actions: [BlockTable.Action] = []
+        _ = table.readAhead(content, 0..<8, &actions)
+        #expect(!table.isAwaited(content.id))
+        _ = table.read(.init(1), content, ByteRange(offset: 0, count: 1000))
+        #expect(table.isAwaited(content.id) && !table.isAwaited(other.id))
+        _ = table.finished(actions.fetches[0].id, failure: nil)
+        #expect(!table.isAwaited(content.id))
     }
 
     @Test func readersOfABlockShareOneFetch() {

@@ -53,6 +53,25 @@ import Testing
         #expect(pauses == [.seconds(1), .seconds(2), .seconds(3)])
     }
 
+    @Test func pausesStayShortWhileTheServerAnswersOthers() {
+        var backoff = Backoff(
+            patience: .seconds(1000),
+            firstPause: .milliseconds(25),
+            longestPause: .seconds(30),
+            now: start
+        )
+        let pauses = (0..<6).map { _ in
+            backoff.pause(now: start, retryAfter: nil, othersSucceed: true, random: 1)
+        }
+        #expect(pauses == [25, 50, 100, 100, 100, 100].map { .milliseconds($0) })
+        // Nobody is answered any more: as many failures as there were.
+        #expect(backoff.pause(now: start, retryAfter: nil, random: 1) == .milliseconds(1600))
+        // What the server wishes counts in any case.
+        #expect(
+            backoff.pause(now: start, retryAfter: .seconds(2), othersSucceed: true, random: 1) == .seconds(2)
+        )
+    }
+
     @Test func retryAfterIsHonouredAndCapped() {
         var backoff = Backoff(patience: .seconds(1000), longestPause: .seconds(8), now: start)
         #expect(backoff.pause(now: start, retryAfter: .seconds(7), random: 1) == .seconds(7))

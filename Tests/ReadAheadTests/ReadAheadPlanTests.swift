@@ -53,6 +53,43 @@ struct ReadAheadPlanTests {
         #expect(late.allSatisfy { $0.count >= 8 && $0.upperBound % 8 == 0 })
     }
 
+    @Test func aStreamWhoseReaderWaitsGoesOnAsFarAsMemoryAllows() {
+        var plan = ReadAheadPlan(size: 1 << 30)
+        _ = stream(&plan, from: 0, count: 4000)
+        let position = 500 * Self.mebibyte
+        var next = plan.cursors[0].nextBlock
+        while let wish = plan.goOn(limit: 128 << 20) {
+            #expect(wish.blocks.lowerBound == next && wish.blocks.count <= 8)
+            plan.taken(wish, through: wish.blocks.upperBound)
+            next = wish.blocks.upperBound
+        }
+        #expect(next * Self.mebibyte == (position + 128 << 20) / (8 << 20) * (8 << 20))
+        #expect(plan.cursors.map(\.window) == [64 << 20])
+        // What came of it is not wished for again.
+        let more = stream(&plan, from: position, count: 8)
+        #expect(more.isEmpty)
+    }
+
+    @Test func whatHasNotProvenToBeAStreamDoesNotGoOnByItself() {
+        var plan = ReadAheadPlan(size: 1 << 30)
+        #expect(plan.goOn(limit: 128 << 20) == nil)
+        _ = stream(&plan, from: 0, count: 1)
+        #expect(plan.goOn(limit: 128 << 20) == nil)
+        _ = plan.note(ByteRange(offset: 700 << 20, count: 4096), windowLimit: 64 << 20)
+        #expect(plan.goOn(limit: 128 << 20) == nil)
+    }
+
+    @Test func theEndOfTheFileEndsIt() {
+        var plan = ReadAheadPlan(size: 200 * Self.mebibyte + 5)
+        _ = stream(&plan, from: 0, count: 8 * 150)
+        var wished = 0
+        while let wish = plan.goOn(limit: 1 << 30) {
+            plan.taken(wish, through: wish.blocks.upperBound)
+            wished = wish.blocks.upperBound
+        }
+        #expect(wished <= 201 && plan.cursors[0].nextBlock == 201)
+    }
+
     @Test func aRandomReaderWishesForNothing() {
         var plan = ReadAheadPlan(size: 1 << 40)
         var random = SeededRandom(seed: 3)

@@ -104,6 +104,31 @@ import Testing
         try await mount.unmount()
     }
 
+    /// What a mount and an open need besides the bytes: the manifest and the table.
+    @Test func recordsThatHangForAnHourHoldUpNobody() async throws {
+        let servers = try await Self.servers()
+        for record in ["%2Fmanifest.json", "%2Fcrc%2F"] {
+            var hang = FaultRule(
+                .sending { faults in
+                    faults.stallAt = 0
+                    faults.stall = .seconds(3600)
+                },
+                method: "GET",
+                path: record
+            )
+            hang.nth = 1
+            hang.times = 1
+            servers.control.add(hang)
+        }
+        let mount = try await MountedPrefix(servers, "far")
+        #expect(try mount.contents() == Self.files.contents)
+        for record in ["%2Fmanifest.json", "%2Fcrc%2F"] {
+            let asked = servers.control.log.filter { $0.target.contains(record) }
+            #expect(asked.count >= 2, "\(record) was asked for \(asked.count) times")
+        }
+        try await mount.unmount()
+    }
+
     /// The token is refused in the middle of a file, and the metadata server has a new one.
     @Test func aTokenThatEndsInTheMiddleOfAReadIsReplaced() async throws {
         let servers = try await Self.servers()

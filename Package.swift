@@ -70,6 +70,7 @@ let package = Package(
             "Publication",
             ["Manifests", "TransferEngine", "ObjectStorage", "Checksums", "LinuxPlatform", "Telemetry"]
         ),
+        library("WriteBack", ["Manifests", "ObjectStorage", "Checksums", "LinuxPlatform"]),
         library(
             "Snapshots",
             [
@@ -152,6 +153,7 @@ let package = Package(
         tests("HuggingFaceHub", ["HTTPEngine", "ObjectStorage", "Checksums", "Emulators"]),
         tests("TransferEngine", ["ObjectStorage", "Checksums", "Telemetry"]),
         tests("Publication", ["Manifests", "TransferEngine", "ObjectStorage", "Checksums", "LocalStorage"]),
+        tests("WriteBack", ["Manifests", "ObjectStorage", "Checksums"]),
         tests(
             "Snapshots",
             [

@@ -17,7 +17,7 @@ import Testing
     /// The read and write paths: nothing here may pay for `Data`, or for JSON.
     private static let dataPlane: Set = [
         "LinuxPlatform", "Telemetry", "Checksums", "ObjectStorage", "HTTPEngine", "TransferEngine", "BlockCache",
-        "ModelFormats", "ReadAhead", "Filesystem", "FUSEMount",
+        "ModelFormats", "ReadAhead", "WriteBack", "Filesystem", "FUSEMount",
     ]
 
     private struct Import: CustomStringConvertible {

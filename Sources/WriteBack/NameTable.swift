@@ -1,0 +1,386 @@
+package import LinuxPlatform
+package import ObjectStorage
+
+/// A request that brings the bucket closer to what the mount shows. Each is answered by `NameTable.finished`.
+package enum NameAction: Hashable, Sendable {
+    /// Put this content of the file, whole in its parts, under the name.
+    case publish(NameNode, content: Int, name: String, replacing: Generation?)
+    /// Move what stands under a name to another.
+    case move(NameNode, content: Int, from: String, Generation, to: String, replacing: Generation?)
+    case delete(String, Generation)
+}
+
+/// What became of a `NameAction`. Lost replies are settled before: by the operation id, by asking.
+package enum NameOutcome: Hashable, Sendable {
+    /// It is so; what was written has this generation (nil for a deletion).
+    case done(Generation?)
+    /// Another generation stands under the name that was to be written, or none. Nothing was changed.
+    case conflict(found: Generation?)
+    /// What was to be moved is not there any more.
+    case sourceGone
+    /// Nothing was changed; it may be tried again.
+    case failed
+}
+
+/// The names of a mount that is written to, and what the bucket is known to have under each: publishing is making the
+/// second like the first.
+///
+/// Contents are numbers. A file has one that changes with each writing; it is *ready* when it is whole in the staging
+/// directory or its parts. What stands in the bucket under a name is the content of a file, a tombstone, or foreign. All calls
+/// come from one owner at a time; no call does I/O.
+package struct NameTable: Sendable {
+    private struct File {
+        var content: Int
+        /// The content is whole, and can be published.
+        var isReady = false
+        var handles = 0
+        /// The name in the bucket that has some content of the file.
+        var stands: String?
+        var isBusy = false
+    }
+
+    private struct Remote {
+        var generation: Generation
+        var content: Int
+        /// Nil for a tombstone, and for what others wrote.
+        var holder: NameNode?
+        /// It was not us who wrote it, and nobody here has seen it: not ours to delete.
+        var isForeign = false
+        /// Its grace is over.
+        var isDue = false
+    }
+
+    package private(set) var tree = NameTree()
+    private var files: [NameNode: File] = [:]
+    private var remotes: [String: Remote] = [:]
+    private var busyNames: Set<String> = []
+    private var changedFiles: Set<NameNode> = []
+    private var changedNames: Set<String> = []
+    private var lastContent = 0
+    private var parked = 0
+    /// Names that are held back: published under no such name, until renamed.
+    private let holdsBack: @Sendable (String) -> Bool
+    /// Where a content waits while names are exchanged.
+    private let parking: String
+    /// Files whose content was given another name because somebody else had written under theirs, to be told.
+    package private(set) var conflicts: [NameNode] = []
+    /// Files whose only content was taken away by others, to be told.
+    package private(set) var lost: [NameNode] = []
+
+    /// - Parameters:
+    ///   - parking: a prefix in the bucket that no file has, for contents that change names in a circle.
+    ///   - holdsBack: whether a path is a temporary name of a writer that renames when it is done.
+    package init(parking: String, holdsBack: @escaping @Sendable (String) -> Bool = { _ in false }) {
+        self.parking = parking
+        self.holdsBack = holdsBack
+    }
+
+    // MARK: What applications do
+
+    /// Makes an empty file, open once for writing.
+    package mutating func create(_ name: String, in directory: NameNode) throws(Errno) -> NameNode {
+        let node = try tree.make(name, in: directory, isDirectory: false)
+        lastContent += 1
+        files[node] = File(content: lastContent, handles: 1)
+        return node
+    }
+
+    package mutating func makeDirectory(_ name: String, in directory: NameNode) throws(Errno) -> NameNode {
+        try tree.make(name, in: directory, isDirectory: true)
+    }
+
+    package mutating func removeDirectory(_ name: String, in directory: NameNode) throws(Errno) {
+        try tree.removeDirectory(name, in: directory)
+    }
+
+    /// Takes note of a file that a listing showed.
+    ///
+    /// - Throws: `exists` when the name is taken here, or a tombstone.
+    package mutating func adopt(
+        _ name: String,
+        in directory: NameNode,
+        _ generation: Generation
+    ) throws(Errno) -> NameNode {
+        let path = [tree.path(directory) ?? "", name].filter { !$0.isEmpty }.joined(separator: "/")
+        if let remote = remotes[path], !remote.isForeign { throw .exists }
+        let node = try tree.make(name, in: directory, isDirectory: false)
+        lastContent += 1
+        files[node] = File(content: lastContent, stands: path)
+        remotes[path] = Remote(generation: generation, content: lastContent, holder: node)
+        return node
+    }
+
+    package mutating func opened(_ node: NameNode) { files[node]?.handles += 1 }
+
+    package mutating func closed(_ node: NameNode) {
+        files[node]?.handles -= 1
+        release(node)
+    }
+
+    /// The file has other bytes from now on; what stands in the bucket stays until they are whole.
+    ///
+    /// - Returns: the number of the content.
+    package mutating func changed(_ node: NameNode) -> Int {
+        lastContent += 1
+        files[node]?.content = lastContent
+        files[node]?.isReady = false
+        return lastContent
+    }
+
+    /// The content is whole. One that was changed since is not meant.
+    package mutating func ready(_ node: NameNode, _ content: Int) {
+        guard files[node]?.content == content else { return }
+        files[node]?.isReady = true
+        changedFiles.insert(node)
+    }
+
+    /// The content of the file, as it is now.
+    package func content(_ node: NameNode) -> Int? { files[node]?.content }
+
+    package mutating func unlink(_ name: String, in directory: NameNode) throws(Errno) {
+        lostName(try tree.unlink(name, in: directory))
+    }
+
+    /// - Parameter replaces: false for RENAME_NOREPLACE.
+    package mutating func rename(
+        _ name: String,
+        in directory: NameNode,
+        to newName: String,
+        in newDirectory: NameNode,
+        replaces: Bool = true
+    ) throws(Errno) {
+        let (moved, replaced) = try tree.rename(
+            name,
+            in: directory,
+            to: newName,
+            in: newDirectory,
+            replaces: replaces
+        )
+        if let replaced { lostName(replaced) }
+        changedFiles.formUnion(tree.files(below: moved))
+    }
+
+    /// The file has no name any more: what stands of it in the bucket is a tombstone.
+    private mutating func lostName(_ node: NameNode) {
+        if let name = files[node]?.stands { changedNames.insert(name) }
+        changedFiles.insert(node)
+        release(node)
+    }
+
+    private mutating func release(_ node: NameNode) {
+        guard let file = files[node], file.handles <= 0, !file.isBusy, tree.path(node) == nil else { return }
+        if let name = file.stands, remotes[name]?.holder == node {
+            remotes[name]?.holder = nil
+            changedNames.insert(name)
+        }
+        files[node] = nil
+        changedFiles.remove(node)
+        tree.forget(node)
+    }
+
+    /// Names that stand in the bucket and are hidden here. `expire` those whose grace is over.
+    package var tombstones: [String] {
+        remotes.filter { !$0.value.isForeign && $0.value.holder.flatMap { tree.path($0) } == nil }.map(\.key).sorted()
+    }
+
+    /// The grace of a tombstone is over: it may be deleted when nobody has it open.
+    package mutating func expire(_ name: String) {
+        remotes[name]?.isDue = true
+        changedNames.insert(name)
+    }
+
+    // MARK: What to do
+
+    /// Whether the bucket is as the mount shows it, as far as contents are ready and graces over.
+    package var isSettled: Bool { changedFiles.isEmpty && changedNames.isEmpty && busyNames.isEmpty }
+
+    /// The requests that can be made now. None is for a name or a file that has one under way.
+    package mutating func next() -> [NameAction] {
+        var actions: [NameAction] = []
+        for node in changedFiles.sorted() {
+            guard let action = action(for: node) else { continue }
+            begin(action)
+            actions.append(action)
+        }
+        for name in changedNames.sorted() {
+            guard let remote = remotes[name] else {
+                changedNames.remove(name)
+                continue
+            }
+            guard !busyNames.contains(name) else { continue }
+            if remote.holder == nil, remote.isDue, !remote.isForeign {
+                // A file that comes there soon replaces it; if that fails, it is looked at again.
+                if isWanted(name) { continue }
+                busyNames.insert(name)
+                actions.append(.delete(name, remote.generation))
+            }
+            changedNames.remove(name)
+        }
+        return actions
+    }
+
+    /// Whether a file here will soon be published under the name: then nothing needs to be deleted.
+    private func isWanted(_ name: String) -> Bool {
+        changedFiles.contains { tree.path($0) == name && files[$0]?.isReady == true }
+    }
+
+    private mutating func action(for node: NameNode) -> NameAction? {
+        guard let file = files[node], let path = tree.path(node) else {
+            changedFiles.remove(node)
+            return nil
+        }
+        if file.isBusy { return nil }
+        let standing = file.stands.flatMap { name in remotes[name].map { (name: name, remote: $0) } }
+        let isCurrent = standing?.remote.content == file.content
+        if isCurrent && standing?.name == path || standing == nil && (!file.isReady || holdsBack(path)) {
+            // Nothing to do until something changes.
+            changedFiles.remove(node)
+            return nil
+        }
+        if let standing, isCurrent || !file.isReady {
+            if standing.name == path {
+                changedFiles.remove(node)
+                return nil
+            }
+            guard !busyNames.contains(standing.name) else { return nil }
+            guard !busyNames.contains(path), blocker(of: path, for: node) == nil else {
+                return parkingMove(node, standing.name, standing.remote)
+            }
+            return .move(
+                node,
+                content: standing.remote.content,
+                from: standing.name,
+                standing.remote.generation,
+                to: path,
+                replacing: expected(path)
+            )
+        }
+        guard !busyNames.contains(path), standing.map({ !busyNames.contains($0.name) }) ?? true else { return nil }
+        if blocker(of: path, for: node) != nil {
+            return standing.flatMap { parkingMove(node, $0.name, $0.remote) }
+        }
+        return .publish(node, content: file.content, name: path, replacing: expected(path))
+    }
+
+    /// What a request must find under the name: what others wrote there is never replaced unseen.
+    private func expected(_ name: String) -> Generation? {
+        remotes[name].flatMap { $0.isForeign ? nil : $0.generation }
+    }
+
+    /// The file that has a name here, and stands where this one shall go.
+    private func blocker(of path: String, for node: NameNode) -> NameNode? {
+        guard let holder = remotes[path]?.holder, holder != node, tree.path(holder) != nil else { return nil }
+        return holder
+    }
+
+    /// Out of the way, when the files that stand in each other's way make a circle and this one is its smallest.
+    private mutating func parkingMove(_ node: NameNode, _ name: String, _ remote: Remote) -> NameAction? {
+        var current = node
+        for _ in 0...files.count {
+            guard let path = tree.path(current), let next = blocker(of: path, for: current) else { return nil }
+            if next == node {
+                parked += 1
+                return .move(
+                    node,
+                    content: remote.content,
+                    from: name,
+                    remote.generation,
+                    to: "\(parking)\(parked)",
+                    replacing: nil
+                )
+            }
+            if next < node { return nil }
+            current = next
+        }
+        return nil
+    }
+
+    private mutating func begin(_ action: NameAction) {
+        switch action {
+        case .publish(let node, _, let name, _):
+            files[node]?.isBusy = true
+            busyNames.insert(name)
+        case .move(let node, _, let source, _, let name, _):
+            files[node]?.isBusy = true
+            busyNames.formUnion([source, name])
+        case .delete(let name, _): busyNames.insert(name)
+        }
+    }
+
+    // MARK: What became of it
+
+    package mutating func finished(_ action: NameAction, _ outcome: NameOutcome) {
+        switch action {
+        case .publish(let node, let content, let name, _):
+            busyNames.remove(name)
+            written(node, content, name, outcome)
+        case .move(let node, let content, let source, _, let name, _):
+            busyNames.subtract([source, name])
+            if case .done = outcome { remotes[source] = nil }
+            if case .sourceGone = outcome { sourceIsGone(node, source) }
+            written(node, content, name, outcome)
+            changedNames.insert(source)
+        case .delete(let name, let generation):
+            busyNames.remove(name)
+            if case .done = outcome, remotes[name]?.generation == generation { remotes[name] = nil }
+            changedNames.insert(name)
+        }
+    }
+
+    private mutating func written(_ node: NameNode, _ content: Int, _ name: String, _ outcome: NameOutcome) {
+        files[node]?.isBusy = false
+        if files[node] != nil { changedFiles.insert(node) }
+        switch outcome {
+        case .done(let generation?):
+            if let old = files[node]?.stands, old != name, remotes[old]?.holder == node {
+                // What stood there before was renamed away, and is nobody's any more.
+                remotes[old]?.holder = nil
+                remotes[old]?.isDue = true
+                changedNames.insert(old)
+            }
+            // What an open file without a name had there is gone.
+            if let other = remotes[name]?.holder, other != node { files[other]?.stands = nil }
+            remotes[name] = Remote(generation: generation, content: content, holder: node)
+            files[node]?.stands = name
+        case .conflict(let found): conflict(node, name, found)
+        case .done(nil), .sourceGone, .failed: break
+        }
+        release(node)
+    }
+
+    private mutating func conflict(_ node: NameNode, _ name: String, _ found: Generation?) {
+        if let holder = remotes[name]?.holder, files[holder]?.stands == name { files[holder]?.stands = nil }
+        remotes[name] = nil
+        guard let found else { return }
+        lastContent += 1
+        remotes[name] = Remote(generation: found, content: lastContent, holder: nil, isForeign: true)
+        guard tree.path(node) == name, let directory = parent(of: name) else { return }
+        let last = String(name.split(separator: "/").last ?? "")
+        var number = 1
+        while (try? tree.child("\(last).conflict-\(number)", of: directory)) != nil { number += 1 }
+        _ = try? tree.rename(
+            last,
+            in: directory,
+            to: "\(last).conflict-\(number)",
+            in: directory,
+            replaces: false
+        )
+        _ = try? adopt(last, in: directory, found)
+        conflicts.append(node)
+    }
+
+    private func parent(of path: String) -> NameNode? {
+        var node = tree.root
+        for name in path.split(separator: "/").dropLast() {
+            guard let next = try? tree.child(String(name), of: node) else { return nil }
+            node = next
+        }
+        return node
+    }
+
+    private mutating func sourceIsGone(_ node: NameNode, _ source: String) {
+        if let file = files[node], !file.isReady, remotes[source]?.content == file.content { lost.append(node) }
+        remotes[source] = nil
+        files[node]?.stands = nil
+    }
+}

@@ -1,0 +1,140 @@
+import Glibc
+package import LinuxPlatform
+
+/// A file or a directory of a `NameTable`, for as long as that lives; never used again.
+package struct NameNode: Hashable, Comparable, Sendable {
+    let number: Int
+
+    package static func < (left: Self, right: Self) -> Bool { left.number < right.number }
+}
+
+/// Directories and what they hold, with the rules of the kernel: rename(2), unlink(2), mkdir(2), rmdir(2).
+package struct NameTree: Sendable {
+    private struct Entry {
+        var parent: NameNode?
+        var name: String
+        /// Nil for a file.
+        var children: [String: NameNode]?
+    }
+
+    package let root = NameNode(number: 0)
+    private var entries: [NameNode: Entry]
+    private var last = 0
+
+    package init() { entries = [root: Entry(parent: nil, name: "", children: [:])] }
+
+    /// - Throws: `noEntry`, `notDirectory`.
+    package func child(_ name: String, of directory: NameNode) throws(Errno) -> NameNode {
+        guard let node = try children(of: directory)[name] else { throw .noEntry }
+        return node
+    }
+
+    /// - Throws: `noEntry`, `notDirectory`.
+    package func children(of directory: NameNode) throws(Errno) -> [String: NameNode] {
+        guard let entry = entries[directory] else { throw .noEntry }
+        guard let children = entry.children else { throw .notDirectory }
+        return children
+    }
+
+    package func isDirectory(_ node: NameNode) -> Bool { entries[node]?.children != nil }
+
+    /// The path below the root, without a slash before it; nil for what has no name any more.
+    package func path(_ node: NameNode) -> String? {
+        var names: [String] = []
+        var current = node
+        while current != root {
+            guard let entry = entries[current], let parent = entry.parent else { return nil }
+            names.append(entry.name)
+            current = parent
+        }
+        return names.reversed().joined(separator: "/")
+    }
+
+    /// The files that are the node, or below it.
+    package func files(below node: NameNode) -> [NameNode] {
+        guard let entry = entries[node] else { return [] }
+        guard let children = entry.children else { return [node] }
+        return children.values.sorted().flatMap { files(below: $0) }
+    }
+
+    /// Makes an empty file or directory.
+    ///
+    /// - Throws: `exists`, `noEntry`, `notDirectory`.
+    package mutating func make(_ name: String, in directory: NameNode, isDirectory: Bool) throws(Errno) -> NameNode {
+        guard try children(of: directory)[name] == nil else { throw .exists }
+        last += 1
+        let node = NameNode(number: last)
+        entries[node] = Entry(parent: directory, name: name, children: isDirectory ? [:] : nil)
+        entries[directory]?.children?[name] = node
+        return node
+    }
+
+    /// Takes the name of a file away. The node stays until `forget`.
+    ///
+    /// - Throws: `isDirectory`, `noEntry`, `notDirectory`.
+    package mutating func unlink(_ name: String, in directory: NameNode) throws(Errno) -> NameNode {
+        let node = try child(name, of: directory)
+        if isDirectory(node) { throw .isDirectory }
+        detach(node)
+        return node
+    }
+
+    /// - Throws: `ENOTEMPTY`, `noEntry`, `notDirectory`.
+    package mutating func removeDirectory(_ name: String, in directory: NameNode) throws(Errno) {
+        let node = try child(name, of: directory)
+        guard try children(of: node).isEmpty else { throw Errno(ENOTEMPTY) }
+        detach(node)
+        entries[node] = nil
+    }
+
+    /// Gives what has a name another, in the same directory or not.
+    ///
+    /// - Parameter replaces: false for RENAME_NOREPLACE.
+    /// - Returns: what moved, and the file that lost its name to it.
+    /// - Throws: as rename(2); then nothing has changed.
+    package mutating func rename(
+        _ name: String,
+        in directory: NameNode,
+        to newName: String,
+        in newDirectory: NameNode,
+        replaces: Bool
+    ) throws(Errno) -> (moved: NameNode, replaced: NameNode?) {
+        let node = try child(name, of: directory)
+        let target = try children(of: newDirectory)[newName]
+        if isDirectory(node) {
+            var above: NameNode? = newDirectory
+            while let current = above {
+                if current == node { throw .invalidArgument }
+                above = entries[current]?.parent
+            }
+        }
+        if let target {
+            if !replaces { throw .exists }
+            if target == node { return (node, nil) }
+            switch (isDirectory(node), isDirectory(target)) {
+            case (true, false): throw .notDirectory
+            case (false, true): throw .isDirectory
+            case (true, true): if try !children(of: target).isEmpty { throw Errno(ENOTEMPTY) }
+            case (false, false): break
+            }
+            detach(target)
+            if isDirectory(target) { entries[target] = nil }
+        }
+        detach(node)
+        entries[node]?.parent = newDirectory
+        entries[node]?.name = newName
+        entries[newDirectory]?.children?[newName] = node
+        return (node, target.flatMap { entries[$0] == nil ? nil : $0 })
+    }
+
+    private mutating func detach(_ node: NameNode) {
+        guard let entry = entries[node], let parent = entry.parent else { return }
+        entries[parent]?.children?[entry.name] = nil
+        entries[node]?.parent = nil
+    }
+
+    /// Drops a file that has no name.
+    package mutating func forget(_ node: NameNode) {
+        if entries[node]?.parent == nil, node != root { entries[node] = nil }
+    }
+}

@@ -57,7 +57,10 @@ struct PrefetchQueue {
     /// Files that wait, in order; those that nobody wants any more are here by name only.
     private var line: [BytePath] = []
     private var running = 0
-    private var lastJob = 0
+    private var lastJob: Int
+
+    /// - Parameter number: jobs have the numbers behind it.
+    init(after number: Int = 0) { lastJob = number }
 
     /// A new job.
     mutating func submit(_ order: PrefetchOrder, retries: Bool = false) -> (id: Int, actions: [Action]) {

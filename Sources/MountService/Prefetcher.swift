@@ -8,7 +8,8 @@ import Telemetry
 /// Brings files of a mount to where they stay, as somebody asked for: carries out what `PrefetchQueue` decides.
 final class Prefetcher: Sendable {
     private struct State {
-        var queue = PrefetchQueue()
+        /// Whoever asks the next process of this mount for a job of this one must not be told of another.
+        var queue = PrefetchQueue(after: Int.random(in: 1...1 << 40))
         var tasks: [BytePath: Task<Void, Never>] = [:]
         /// What was prefetched stays open: in memory it would go with its last reader, and what proves a file of the disk
         /// would have to be asked of the bucket again by whoever opens it.

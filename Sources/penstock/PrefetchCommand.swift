@@ -14,7 +14,8 @@ struct PrefetchCommand: AsyncParsableCommand {
             first. A directory is everything below it; a quoted pattern is matched by the mount, and its * matches / too.
 
             The mount does the work: without --wait this returns when it has begun, and an interrupted --wait leaves it
-            going on. --stop ends it.
+            going on. --stop ends it. When the process that serves the mount dies its prefetches end: --wait begins them
+            again in the next one.
             """
     )
 
@@ -86,28 +87,63 @@ struct PrefetchCommand: AsyncParsableCommand {
         return orders
     }
 
+    /// How long a mount may go without anybody who answers: one process may have died, and the next one not be there yet.
+    private static let patience = Duration.seconds(30)
+
     private func carryOut(_ order: PrefetchOrder, _ socket: String) async throws(CommandFailure) {
         let request = AdminRequest(method: "POST", path: "/prefetch", body: order.form.encoded)
-        var document = try Daemon.document(PrefetchDocument.self, socket, request)
-        let progress = AdminRequest(method: "GET", path: "/prefetch/\(document.id)")
+        var document = try await patiently { () throws(CommandFailure) in
+            try Daemon.document(PrefetchDocument.self, socket, request)
+        }
         var display = PrefetchDisplay(json ? .json : quiet ? .quiet : .lines)
         let fetches = order.action == .fetch || order.action == .pin
         // What is wrong with the order is known when its files are.
         while document.state == .running, wait || !fetches || document.files == 0 {
-            do { try await Task.sleep(for: .milliseconds(document.files == 0 ? 20 : 200)) } catch {
-                let hint = fetches ? "; the mount goes on with it, and 'penstock prefetch --stop' ends it" : ""
-                throw CommandFailure(.interrupted, "interrupted\(hint)")
+            try await pause(.milliseconds(document.files == 0 ? 20 : 200))
+            let progress = AdminRequest(method: "GET", path: "/prefetch/\(document.id)")
+            document = try await patiently { () throws(CommandFailure) in
+                do throws(CommandFailure) { return try Daemon.document(PrefetchDocument.self, socket, progress) } catch
+                {
+                    // Another process serves the mount now: what this one had done is there, and the rest is ordered anew.
+                    guard error.status == .notFound else { throw error }
+                    return try Daemon.document(PrefetchDocument.self, socket, request)
+                }
             }
-            document = try Daemon.document(PrefetchDocument.self, socket, progress)
             display.show(document)
         }
         display.end(document, action: order.action)
+        if wait, fetches, document.state == .stopped {
+            throw CommandFailure(.interrupted, "not all of it is there: somebody has stopped it, or the mount ends")
+        }
         guard document.state == .failed, let first = document.failures.first else { return }
         let more = document.failures.count > 1 ? " (and \(document.failures.count - 1) more files failed)" : ""
         throw CommandFailure(
             ExitStatus(rawValue: Int32(first.status)) ?? .internal,
             "\(first.path.isEmpty ? "/" : first.path): \(first.reason)\(more)"
         )
+    }
+}
+
+extension PrefetchCommand {
+    /// Asks until there is an answer, or nobody has answered for long.
+    private func patiently(
+        _ ask: () throws(CommandFailure) -> PrefetchDocument
+    ) async throws(CommandFailure) -> PrefetchDocument {
+        let end = SystemTime().now().advanced(by: Self.patience)
+        while true {
+            do throws(CommandFailure) { return try ask() } catch {
+                guard error.status == .retryable, SystemTime().now() < end else { throw error }
+            }
+            try await pause(.milliseconds(200))
+        }
+    }
+
+    private func pause(_ duration: Duration) async throws(CommandFailure) {
+        do { try await Task.sleep(for: duration) } catch {
+            let goesOn = action == .fetch || action == .pin
+            let hint = goesOn ? "; the mount goes on with it, and 'penstock prefetch --stop' ends it" : ""
+            throw CommandFailure(.interrupted, "interrupted\(hint)")
+        }
     }
 }
 

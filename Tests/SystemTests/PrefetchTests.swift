@@ -186,6 +186,60 @@ import Testing
         try await ended(mount)
     }
 
+    /// The process dies while a file is on its way, and with it what it knew of the prefetch.
+    @Test func waitingGoesOnInTheProcessThatTakesOver() async throws {
+        let mount = try await mounted([
+            "--cache-dir", home.appending("cache"), "--cache-free", "0", "--prefetch", "config.json",
+        ])
+        let processes = KeptProcesses(keeper: mount.program.processID)
+        var seen: Set<Int32> = []
+        var wires: [TripWire] = []
+        for target in ["model-1.*alt=media", "model-2.*alt=media"] {
+            wires.append(
+                try servers.tripWire(
+                    .init(server: "gcs", method: "GET", target: target),
+                    carriedOut: true,
+                    hangs: .seconds(3600)
+                )
+            )
+        }
+        let waiting = try servers.start(["prefetch", mount.path, "--wait"], environment: environment)
+        for wire in wires {
+            let isTripped = try await eventually(within: .seconds(60)) { wire.isTripped || !waiting.isRunning }
+            #expect(isTripped && waiting.isRunning, "\(waiting.printed)")
+            let worker = try #require(try await processes.next(after: seen))
+            kill(worker, SIGKILL)
+            seen.insert(worker)
+        }
+        let ended = try await waiting.ended()
+        #expect(ended.status == 0 && ended.output.hasPrefix("verified and resident: 5 files, "), "\(ended)")
+        let status = try await run(["status", "--json", mount.path])
+        #expect(status.output.components(separatedBy: "\"verified\":true").count == 6, "\(status)")
+        servers.control.reset()
+        let expected = Self.weights(2, 5)
+        let file = try OpenedFile(mount.path + "/model-2.safetensors")
+        #expect(isSame(try file.read(at: 0, expected.count), expected[...]))
+        #expect(mediaRequests == 0)
+        try await self.ended(mount)
+    }
+
+    @Test func whoeverWaitsIsToldThatItWasStopped() async throws {
+        var actions = FaultActions()
+        actions.send.latency = .seconds(3600)
+        var rule = FaultRule(actions, method: "GET", path: "model-2.safetensors")
+        rule.server = "gcs"
+        rule.times = nil
+        let number = servers.control.add(rule)
+        let mount = try await mounted(["--cache-dir", home.appending("cache"), "--cache-free", "0"])
+        let waiting = try servers.start(["prefetch", mount.path, "--wait"], environment: environment)
+        #expect(try await eventually(within: .seconds(60)) { servers.control.strikes(of: number) > 0 })
+        let stopped = try await run(["prefetch", mount.path, "--stop"])
+        #expect(stopped.status == 0, "\(stopped)")
+        let ended = try await waiting.ended()
+        #expect(ended.status == 130 && ended.errors.contains("somebody has stopped it"), "\(ended)")
+        try await self.ended(mount)
+    }
+
     /// As a container sees a volume's `subPath`.
     @Test func aBindMountOfADirectoryLeadsToItsDaemon() async throws {
         let mount = try await mounted(["--cache-dir", home.appending("cache"), "--cache-free", "0"])

@@ -26,6 +26,14 @@ int clinux_fuse_backing_close(int device, int backing) {
     return ioctl(device, BACKING_CLOSE, &number);
 }
 
+// The number is that of the descriptor to share the connection of: FUSE_DEV_IOC_CLONE, Linux 4.2.
+#define DEVICE_CLONE _IOR(229, 0, uint32_t)
+
+int clinux_fuse_clone(int device, int connected) {
+    uint32_t number = (uint32_t)connected;
+    return ioctl(device, DEVICE_CLONE, &number);
+}
+
 int clinux_can_read_directly(int file) {
     char path[40];
     snprintf(path, sizeof path, "/proc/self/fd/%d", file);

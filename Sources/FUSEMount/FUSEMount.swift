@@ -19,6 +19,8 @@ package final class FUSEMount: Sendable {
         package var threads: Int
         /// Let the kernel read proven files of the disk cache by itself, where it can.
         package var usesPassthrough: Bool
+        /// Agree upon that the kernel sends requests again. False: as on a kernel that cannot (before Linux 6.9); for tests.
+        package var usesResend = true
         /// The kernel behind an open /dev/fuse; tests have others.
         var backings: @Sendable (Int32) -> any BackingRegistry = { KernelBackings(device: $0) }
 
@@ -114,6 +116,7 @@ package final class FUSEMount: Sendable {
             filesystem: filesystem,
             owners: (options.user, options.group),
             backings: backings,
+            usesResend: options.usesResend,
             records: records,
             metrics: MountMetrics(metrics),
             log: log,
@@ -140,6 +143,9 @@ package final class FUSEMount: Sendable {
     package func isReadByKernel(_ node: NodeID) -> Bool {
         if case .kernel? = session.passthrough?.mode(of: node) { true } else { false }
     }
+
+    /// The open inodes that the kernel reads by itself, those among them that a former process has opened; in no order.
+    package var nodesReadByKernel: [NodeID] { session.passthrough?.nodesReadByKernel ?? [] }
 
     /// Unmounts, detaching the mount when it is in use, and lets the requests that are under way have their answers.
     ///

@@ -1,4 +1,5 @@
 import CFuse3
+import CLinux
 import Filesystem
 import Glibc
 import LinuxPlatform
@@ -26,7 +27,9 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
     let passthrough: Passthrough?
     private let log: Log
     private let ended: @Sendable () -> Void
+    /// The connection to the kernel; libfuse closes it.
     private let descriptor: Int32
+    private let usesResend: Bool
     /// Nil when this process is the only one that will ever serve the mount.
     private let records: SessionRecords?
     private let negotiation = Lock(InitNegotiation())
@@ -35,9 +38,14 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
     // Set once in init, before any thread runs.
     private var session: OpaquePointer?
     private var notifier: KernelNotifier?
+    // Set once before any thread runs.
+    private var ownDevice: FileDescriptor?
+    /// Where requests are read and answered.
+    private var device: Int32
 
     /// - Parameters:
     ///   - backings: where the kernel behind an open /dev/fuse takes files to read them by itself; nil: it shall not.
+    ///   - usesResend: agree upon that the kernel sends requests again.
     ///   - records: notes for the process that comes after this one, and of the one before.
     ///   - ended: called on the last thread's way out: the kernel has let go of the mount.
     init(
@@ -45,6 +53,7 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
         filesystem: Filesystem,
         owners: (user: UInt32, group: UInt32),
         backings: ((Int32) -> any BackingRegistry)?,
+        usesResend: Bool = true,
         records: SessionRecords? = nil,
         metrics: MountMetrics,
         log: Log,
@@ -55,11 +64,13 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
         self.log = log
         self.ended = ended
         self.metrics = metrics
-        let device = channel.descriptor.rawValue
-        descriptor = device
+        let descriptor = channel.descriptor.rawValue
+        self.descriptor = descriptor
+        device = descriptor
+        self.usesResend = usesResend
         self.records = records
         passthrough = backings.map {
-            Passthrough($0(device), inherited: records?.inherited ?? [], metrics: metrics, log: log)
+            Passthrough($0(descriptor), inherited: records?.inherited ?? [], metrics: metrics, log: log)
         }
         var operations = FUSEOperations.table()
         // Unretained: `session` is destroyed only in deinit, and no callback runs then.
@@ -73,13 +84,13 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
         guard let session else { throw MountError(.system, "libfuse could not make a session") }
         var io = fuse_custom_io()
         io.read = { descriptor, buffer, count, _ in Glibc.read(descriptor, buffer, count) }
-        io.writev = { descriptor, vector, count, context in
+        io.writev = { _, vector, count, context in
             guard let vector, let context else {
                 errno = EINVAL
                 return -1
             }
             let session = Unmanaged<FUSESession>.fromOpaque(context).takeUnretainedValue()
-            return session.send(descriptor, UnsafeMutableBufferPointer(start: vector, count: Int(count)))
+            return session.send(UnsafeMutableBufferPointer(start: vector, count: Int(count)))
         }
         let result = fuse_session_custom_io(session, &io, descriptor)
         guard result == 0 else { throw MountError("libfuse refused the channel", Errno(abs(result))) }
@@ -108,6 +119,7 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
     /// Goes on where a former process was, if there was one, and starts the threads.
     func start(threads: Int) throws(MountError) {
         resume()
+        try takeOwnDevice()
         activity.threadsStart(threads)
         for number in 1...threads {
             do {
@@ -160,7 +172,7 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
                 ["node": .integer(Int(clamping: header.node)), "kind": .integer(Int(header.opcode))]
             )
         }
-        let isTaken = Glibc.write(descriptor, reply, reply.count) >= 0
+        let isTaken = Glibc.write(device, reply, reply.count) >= 0
         records.answered(header.unique, isTaken: isTaken)
         return true
     }
@@ -168,7 +180,7 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
     /// The next request's size; nil when the mount is gone.
     private func receive(_ buffer: UnsafeMutableRawPointer) -> Int? {
         while true {
-            let count = Glibc.read(descriptor, buffer, Self.bufferSize)
+            let count = Glibc.read(device, buffer, Self.bufferSize)
             if count > 0 { return count }
             let error = Errno.current
             // ENOENT: the request was interrupted before we had it (fuse_dev_do_read).
@@ -185,11 +197,12 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
     /// Looks at the kernel's first request before libfuse does, which does not know all of its flags.
     private func prepareInit(_ bytes: UnsafeRawBufferPointer) {
         guard let request = InitRequest(bytes) else { return }
-        records?.state.record(initRequest: bytes, canResend: request.offersResend)
+        let canResend = request.offersResend && usesResend
+        records?.state.record(initRequest: bytes, canResend: canResend)
         if !request.offersPassthrough { passthrough?.refuse("the kernel has none; it needs Linux 6.9") }
         var wanted: InitReply.Agreement = []
         if request.offersPassthrough, passthrough != nil { wanted.insert(.passthrough) }
-        if request.offersResend, records != nil { wanted.insert(.resend) }
+        if canResend, records != nil { wanted.insert(.resend) }
         negotiation.withLock { $0 = InitNegotiation(unique: request.unique, wanted: wanted) }
     }
 
@@ -197,6 +210,7 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
     /// answered. Before the first thread reads: what the kernel sends again is whatever was read until then.
     private func resume() {
         guard let records else { return }
+        if records.isResumed { metrics.workers.set(Int(records.worker)) }
         if let (request, hasPassthrough) = records.state.answeredInit {
             negotiation.withLock { $0 = InitNegotiation(isReplay: true) }
             let buffer = UnsafeMutableRawPointer.allocate(byteCount: max(request.count, 4096), alignment: 4096)
@@ -205,20 +219,52 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
             process(buffer, request.count)
             if !hasPassthrough { passthrough?.refuse("the mount began without it") }
         }
-        guard records.isResumed else { return }
-        metrics.workers.set(Int(records.worker))
+        guard records.isResumed, records.state.canResend else { return }
         let message = ReplyMessage.resend
         if Glibc.write(descriptor, message, message.count) < 0, Errno.current != Errno(ENODEV) {
             log.error("the kernel does not send requests again", ["error": LogValue(Errno.current)])
         }
     }
 
+    /// Where the kernel cannot send requests again, this process reads them from a /dev/fuse of its own: with its death the
+    /// kernel ends those that it has not answered, and they do not wait for ever.
+    private func takeOwnDevice() throws(MountError) {
+        guard let records else { return }
+        if !records.isResumed { answerInit() }
+        guard !records.state.canResend, records.state.answeredInit != nil else { return }
+        do throws(Errno) {
+            let own = try FileDescriptor(path: "/dev/fuse", flags: O_RDWR)
+            let (mine, shared) = (own.rawValue, descriptor)
+            _ = try retryingOnInterrupt { clinux_fuse_clone(mine, shared) }
+            device = mine
+            ownDevice = consume own
+            records.state.endsRequests = true
+        } catch {
+            // The next one cannot do without: the keeper relies on it.
+            if records.isResumed { throw MountError("cannot open another /dev/fuse for the mount", error) }
+            log.warn(
+                "this kernel cannot send requests again, and /dev/fuse cannot be opened: a crash ends the mount",
+                ["error": LogValue(error)]
+            )
+        }
+    }
+
+    /// The kernel's first request lies there since it was mounted, and until it is answered there is no other one.
+    private func answerInit() {
+        let buffer = UnsafeMutableRawPointer.allocate(byteCount: Self.bufferSize, alignment: 4096)
+        defer { buffer.deallocate() }
+        while isNegotiating.load(ordering: .acquiring), let count = receive(buffer) {
+            prepareInit(UnsafeRawBufferPointer(start: buffer, count: count))
+            process(buffer, count)
+        }
+    }
+
     /// All of libfuse's replies come by here; that to INIT may leave changed, or not at all.
-    private func send(_ descriptor: Int32, _ pieces: UnsafeMutableBufferPointer<iovec>) -> Int {
-        if isNegotiating.load(ordering: .acquiring) { return sendInit(descriptor, pieces) }
+    private func send(_ pieces: UnsafeMutableBufferPointer<iovec>) -> Int {
+        if isNegotiating.load(ordering: .acquiring) { return sendInit(pieces) }
         guard let records, let first = pieces.first, first.iov_len == ReplyMessage.headerSize,
             let header = first.iov_base
-        else { return Glibc.writev(descriptor, pieces.baseAddress, Int32(pieces.count)) }
+        else { return Glibc.writev(device, pieces.baseAddress, Int32(pieces.count)) }
         let unique = header.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
         let error = header.loadUnaligned(fromByteOffset: 4, as: Int32.self)
         if pieces.count == 2, pieces[1].iov_len == OpenReply.size {
@@ -228,7 +274,7 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
                 UnsafeRawBufferPointer(start: pieces[1].iov_base, count: OpenReply.size)
             )
         }
-        let result = Glibc.writev(descriptor, pieces.baseAddress, Int32(pieces.count))
+        let result = Glibc.writev(device, pieces.baseAddress, Int32(pieces.count))
         let number = errno
         // Messages of our own have no number.
         if unique != 0 { records.answered(unique, isTaken: result >= 0) }
@@ -237,7 +283,7 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
     }
 
     /// Until INIT is answered there is no other reply.
-    private func sendInit(_ descriptor: Int32, _ pieces: UnsafeMutableBufferPointer<iovec>) -> Int {
+    private func sendInit(_ pieces: UnsafeMutableBufferPointer<iovec>) -> Int {
         var reply: [UInt8] = []
         for piece in pieces { reply += UnsafeRawBufferPointer(start: piece.iov_base, count: piece.iov_len) }
         let (negotiation, agreed) = negotiation.withLock { negotiation in

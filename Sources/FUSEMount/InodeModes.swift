@@ -118,6 +118,13 @@ struct InodeModes<Waiter> {
     /// The mode of an inode that is open; nil for others.
     func mode(of node: NodeID) -> InodeMode? { inodes[node]?.mode }
 
+    /// The open inodes that the kernel reads by itself.
+    var nodesReadByKernel: [NodeID] {
+        inodes.compactMap { node, inode in
+            if case .kernel? = inode.mode { node } else { nil }
+        }
+    }
+
     /// Handles that are counted.
     var openCount: Int { inodes.values.reduce(0) { $0 + $1.opens } }
 }

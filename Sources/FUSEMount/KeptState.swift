@@ -43,6 +43,7 @@ package final class KeptState: Sendable {
         static let isInitAnswered = Self(rawValue: 1)
         static let canResend = Self(rawValue: 2)
         static let hasPassthrough = Self(rawValue: 4)
+        static let endsRequests = Self(rawValue: 8)
     }
 
     private let memory: MemoryFile
@@ -83,8 +84,17 @@ package final class KeptState: Sendable {
     }
 
     /// Whether another process can go on when the one that serves has ended: the kernel can send again what was not
-    /// answered.
-    package var canResume: Bool { flags.contains(.canResend) && flags.contains(.isInitAnswered) }
+    /// answered, or ends it with an error.
+    package var canResume: Bool { flags.contains(.isInitAnswered) && (canResend || endsRequests) }
+
+    /// The kernel can send again what was not answered.
+    var canResend: Bool { flags.contains(.canResend) }
+
+    /// Those who serve read from a /dev/fuse of their own: what they have not answered fails when it is closed.
+    var endsRequests: Bool {
+        get { flags.contains(.endsRequests) }
+        set { if newValue { flags.insert(.endsRequests) } else { flags.remove(.endsRequests) } }
+    }
 
     /// Requests that the process that serves now has answered.
     package var answered: UInt64 {

@@ -120,6 +120,9 @@ final class Passthrough: Sendable {
     /// Who reads the open handles of an inode; nil when it has none.
     func mode(of node: NodeID) -> InodeMode? { state.withLock { $0.modes.mode(of: node) } }
 
+    /// The open inodes that the kernel reads by itself, in no order.
+    var nodesReadByKernel: [NodeID] { state.withLock { $0.modes.nodesReadByKernel } }
+
     /// Every inode that is opened from now on is read by this process.
     ///
     /// - Parameter reason: for people.

@@ -36,6 +36,16 @@ final class RequestLedger {
         }
     }
 
+    /// What former processes have left will not come again. What was counted stays so: nobody knows whether the kernel has
+    /// the answer.
+    func forgetRequests() {
+        for slot in slots.values {
+            requests.free(slot)
+            free.append(slot)
+        }
+        slots = [:]
+    }
+
     /// What is open, in no order.
     var openInodes: [OpenInodes.Entry] { inodes.entries }
 

@@ -17,6 +17,7 @@ final class SessionRecords: Sendable {
         state.answered = 0
         let inodes = try OpenInodes(opens)
         let ledger = RequestLedger(worker: worker, requests: state.requests, inodes: inodes)
+        if worker > 1, !state.canResend { ledger.forgetRequests() }
         inherited = ledger.openInodes
         self.ledger = Lock(ledger)
     }

@@ -5,8 +5,9 @@ import ReadAhead
 /// A file that somebody in this process has open by its path, as an application would. Give it to `letGo`.
 package struct HeldFile: Sendable {
     package let content: CachedContent
-    /// Those on the way, the file's last: each was looked up once.
-    fileprivate let nodes: [NodeID]
+    fileprivate let node: NodeID
+    /// Those on the way and the file's, as far as they were looked up for it: each once.
+    fileprivate let lookups: [NodeID]
 }
 
 /// A file that is known without asking the store.
@@ -82,6 +83,17 @@ extension Filesystem {
             nodes.forEach { forget($0, 1) }
             throw error
         }
+        return try held(node, lookups: nodes)
+    }
+
+    /// The same for an inode that the kernel has open, also by a former process.
+    package func hold(_ node: NodeID) async throws(FilesystemError) -> HeldFile {
+        try await answer { self.open(node, $0) }
+        return try held(node, lookups: [])
+    }
+
+    /// What was opened.
+    private func held(_ node: NodeID, lookups: [NodeID]) throws(FilesystemError) -> HeldFile {
         let content = state.withLock { state -> CachedContent? in
             guard let content = state.open[node]?.reader?.content else { return nil }
             state.open[node]?.holds += 1
@@ -89,17 +101,16 @@ extension Filesystem {
         }
         guard let content else {
             release(node)
-            nodes.forEach { forget($0, 1) }
+            lookups.forEach { forget($0, 1) }
             throw .stale
         }
-        return HeldFile(content: content, nodes: nodes)
+        return HeldFile(content: content, node: node, lookups: lookups)
     }
 
     package func letGo(_ file: HeldFile) {
-        guard let node = file.nodes.last else { return }
-        state.withLock { $0.open[node]?.holds -= 1 }
-        release(node)
-        file.nodes.forEach { forget($0, 1) }
+        state.withLock { $0.open[file.node]?.holds -= 1 }
+        release(file.node)
+        file.lookups.forEach { forget($0, 1) }
     }
 
     private func answer<Value: Sendable>(

@@ -65,6 +65,29 @@ import Testing
         #expect(program.printed.errors.contains("a request is answered with EIO"))
     }
 
+    /// The next process cannot use the cache's directory: it costs hits, and nothing else.
+    @Test func aCacheThatIsGoneDoesNotKeepTheNextProcessFromServing() async throws {
+        let area = try MountArea()
+        defer { area.remove() }
+        var random = SeededRandom(seed: 11)
+        let bytes = random.bytes((5 << 20) + 3)
+        try await StoredSnapshot(area.objects).publish([("w", bytes)])
+        let mount = try ServedMount(area.source, at: area.mountPoint, ["--cache-dir", area.root + "/cache"])
+        let processes = KeptProcesses(keeper: mount.process.processIdentifier)
+        let file = try OpenedFile(area.mountPoint + "/w")
+        #expect(isSame(try file.read(at: 0, bytes.count), bytes[...]))
+        #expect(rename(area.root + "/cache", area.root + "/gone") == 0)
+        try Data().write(to: URL(filePath: area.root + "/cache"))
+        let worker = try #require(processes.killWorker())
+        posix_fadvise(file.descriptor, 0, 0, POSIX_FADV_DONTNEED)
+        #expect(isSame(try file.read(at: 0, bytes.count), bytes[...]))
+        let next = try #require(try await processes.next(after: [worker]))
+        #expect(isSame(try OpenedFile(area.mountPoint + "/w").read(at: 0, bytes.count), bytes[...]))
+        #expect(mount.log.contains("goes on without its disk cache"))
+        #expect(processes.workers == [next])
+        #expect(mount.end() == 0)
+    }
+
     /// A directory without a manifest is read halfway; then its process dies and it changes.
     @Test func aReaderOfADirectoryGoesOnInAnotherListing() async throws {
         let area = try MountArea()

@@ -151,6 +151,33 @@ import Testing
         #expect(mount.end() == 0)
     }
 
+    /// Whoever it hits: the old process, the new one, both, or those that come after them, at any moment of a hand-over, while
+    /// files that the kernel reads by itself are opened.
+    @Test func killedWhileANewProgramTakesOverNoReaderNotices() async throws {
+        defer { area.remove() }
+        let (mount, processes) = try mounted()
+        try await prove("proven")
+        var random = TestRun.random(8)
+        let more: [(name: String, round: KeptReaders.Round)] = [
+            ("opened proven", reading.opened(["proven"])), ("opened proven too", reading.opened(["proven", "whole"])),
+        ]
+        let readers = try KeptReaders(readers() + more, seed: TestRun.seed)
+        for _ in 0..<(TestRun.isSoak ? 60 : 8) {
+            #expect(readers.advance(1))
+            kill(processes.keeper, SIGUSR2)
+            for _ in 0..<Int.random(in: 1...3, using: &random) {
+                usleep(UInt32.random(in: 0...120_000, using: &random))
+                guard let victim = processes.workers.randomElement(using: &random) else { continue }
+                kill(victim, SIGKILL)
+            }
+        }
+        #expect(readers.advance(2))
+        #expect(readers.end())
+        #expect(readers.faults == [], "\(mount.log)")
+        #expect(mount.end() == 0)
+        #expect(!mount.isMounted)
+    }
+
     @Test func aCrashLoopEndsInACleanUnmountAndAMessage() async throws {
         defer { area.remove() }
         let (mount, processes) = try mounted()

@@ -6,11 +6,16 @@ struct KeptProcesses {
     let keeper: Int32
 
     /// The children of the keeper that are no zombies, oldest first.
-    var workers: [Int32] {
+    var workers: [Int32] { children { $0 != "Z" } }
+
+    /// All of its children, oldest first.
+    var children: [Int32] { children { _ in true } }
+
+    private func children(_ isMeant: (_ state: String) -> Bool) -> [Int32] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
         return names.compactMap { Int32($0) }.filter { process in
             guard let (state, parent) = Self.facts(process) else { return false }
-            return parent == keeper && state != "Z"
+            return parent == keeper && isMeant(state)
         }.sorted()
     }
 

@@ -15,9 +15,17 @@ final class ServedMount {
 
     /// Mounts and waits for the ready line.
     ///
-    /// - Parameter program: another copy of the release program.
+    /// - Parameters:
+    ///   - program: another copy of the release program.
+    ///   - wrapper: a command that runs it.
     /// - Throws: what the command said when it did not get ready; also when there is no /dev/fuse.
-    init(_ source: String, at mountPoint: String, _ arguments: [String] = [], program: String? = nil) throws {
+    init(
+        _ source: String,
+        at mountPoint: String,
+        _ arguments: [String] = [],
+        program: String? = nil,
+        through wrapper: [String] = []
+    ) throws {
         guard access("/dev/fuse", R_OK | W_OK) == 0 else {
             throw Failed(description: "mount tests need /dev/fuse, which is missing or closed to this user")
         }
@@ -25,8 +33,10 @@ final class ServedMount {
         errors = URL(filePath: mountPoint + ".log")
         _ = FileManager.default.createFile(atPath: errors.path, contents: nil)
         process = Process()
-        process.executableURL = URL(filePath: try program ?? ReleasePrograms.path("penstock"))
-        process.arguments = ["mount", source, mountPoint] + arguments
+        let program = try program ?? ReleasePrograms.path("penstock")
+        let command = wrapper + [program, "mount", source, mountPoint] + arguments
+        process.executableURL = URL(filePath: "/usr/bin/env")
+        process.arguments = command
         let output = Pipe()
         process.standardOutput = output
         process.standardError = try FileHandle(forWritingTo: errors)

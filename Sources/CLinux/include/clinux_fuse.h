@@ -35,5 +35,9 @@ static const uint32_t clinux_fopen_passthrough = UINT32_C(1) << 7;
 int clinux_fuse_backing_open(int device, int file);
 int clinux_fuse_backing_close(int device, int backing);
 
+// Lets a newly opened /dev/fuse take requests of a connection, too. What is read from it is answered on it, and what is
+// read and not answered fails with ECONNABORTED when it is closed (fuse_dev_release), while the connection lives on.
+int clinux_fuse_clone(int device, int connected);
+
 // 0 when an open file cannot be opened once more with O_DIRECT because its filesystem has none; O_DIRECT is a GNU extension.
 int clinux_can_read_directly(int file);

@@ -54,12 +54,12 @@ package struct PrefetchOrder: Hashable, Sendable {
     }
 }
 
-/// What the socket speaks for. Nothing here waits.
+/// What the socket speaks for. Nothing here waits, and only `status` may take its time.
 package protocol AdminSubject: AnyObject, Sendable {
     /// Every metric, now.
     func metrics() -> [MetricSample]
-    /// Everything `penstock status` shows.
-    func status() -> StatusDocument
+    /// Everything `penstock status` shows: given to the completion, once, by whatever thread.
+    func status(_ completion: @escaping @Sendable (StatusDocument) -> Void)
     /// Whether it may be used.
     func readiness() -> Readiness
     /// Begins a prefetch.
@@ -71,7 +71,12 @@ package protocol AdminSubject: AnyObject, Sendable {
 /// The paths of the socket.
 package enum AdminRoutes {
     /// The answer to a request.
-    package static func answer(_ request: AdminRequest, _ subject: any AdminSubject) -> AdminReply {
+    package static func answer(_ request: AdminRequest, _ subject: any AdminSubject) -> AdminAnswer {
+        guard request.path == "/status.json", request.method == "GET" else { return .now(reply(request, subject)) }
+        return .later { reply in subject.status { reply(json(200, $0)) } }
+    }
+
+    private static func reply(_ request: AdminRequest, _ subject: any AdminSubject) -> AdminReply {
         switch request.path {
         case "/healthz": return get(request) { AdminReply(200, "ok") }
         case "/readyz": return get(request) { readiness(subject) }
@@ -80,7 +85,7 @@ package enum AdminRoutes {
                 let text = PrometheusText.text(subject.metrics())
                 return AdminReply(200, contentType: PrometheusText.contentType, body: Array(text.utf8))
             }
-        case "/status.json": return get(request) { json(200, subject.status()) }
+        case "/status.json": return refused("GET")
         case "/prefetch": return post(request) { prefetch(request, subject) }
         default: break
         }

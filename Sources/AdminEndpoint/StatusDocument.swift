@@ -36,8 +36,11 @@ package struct StatusDocument: Codable, Hashable, Sendable {
         /// By all mounts that share the directory.
         package var usedBytes: Int
         package var pinnedBytes: Int
+        /// Whether its disk has answered. If not, the figures are what the process knows without it: too low.
+        package var responds: Bool
 
-        package init(directory: String, limitBytes: Int, usedBytes: Int, pinnedBytes: Int) {
+        package init(directory: String, limitBytes: Int, usedBytes: Int, pinnedBytes: Int, responds: Bool = true) {
+            self.responds = responds
             self.directory = directory
             self.limitBytes = limitBytes
             self.usedBytes = usedBytes

@@ -19,7 +19,7 @@ package enum StatusText {
         if let cache = mount.cache {
             lines.append(
                 "  cache     \(bytes(cache.usedBytes)) of \(bytes(cache.limitBytes)) in \(cache.directory), "
-                    + "\(bytes(cache.pinnedBytes)) pinned"
+                    + "\(bytes(cache.pinnedBytes)) pinned" + (cache.responds ? "" : "; its disk does not answer")
             )
         }
         lines += traffic(mount)

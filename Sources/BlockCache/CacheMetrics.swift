@@ -12,6 +12,7 @@ package struct CacheMetrics: Sendable {
     private let stored: Counter
     private let dropped: Counter
     private let errors: Counter
+    private let scrubCounts: [ScrubOutcome: Counter]
     private let used: Gauge
     private let aheadUsed: Counter
     private let aheadWasted: Counter
@@ -52,6 +53,16 @@ package struct CacheMetrics: Sendable {
             unit: "errors",
             help: "Operations on the cache's disk that failed; readers got their bytes from the network."
         )
+        let scrubbed = ScrubOutcome.allCases.map { outcome in
+            let counter = registry.counter(
+                "disk_cache_scrubs_total",
+                unit: "files",
+                help: "Files in use that were read back from the cache's disk once more, by outcome.",
+                labels: ["outcome": outcome.rawValue]
+            )
+            return (outcome, counter)
+        }
+        scrubCounts = Dictionary(uniqueKeysWithValues: scrubbed)
         used = registry.gauge(
             "disk_cache_used_bytes",
             unit: "bytes",
@@ -105,6 +116,7 @@ package struct CacheMetrics: Sendable {
     func stored(bytes count: Int) { stored.add(count) }
     func storeDropped() { dropped.add() }
     func failed() { errors.add() }
+    func scrubbed(_ outcome: ScrubOutcome) { scrubCounts[outcome]?.add() }
     func uses(bytes count: Int) { used.set(count) }
 
     /// Bytes that were fetched ahead and then read, and those thrown out unread.
@@ -121,4 +133,6 @@ package struct CacheMetrics: Sendable {
     package var diskEvictions: Int { evictions.value }
     package var diskErrors: Int { errors.value }
     package var droppedWrites: Int { dropped.value }
+    /// Files of this outcome so far.
+    func scrubs(_ outcome: ScrubOutcome) -> Int { scrubCounts[outcome]?.value ?? 0 }
 }

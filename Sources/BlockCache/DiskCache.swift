@@ -20,7 +20,7 @@ package final class DiskCache: Sendable {
         package var claimPatience: Duration
         /// How long the disk may take for one read, of 8 MiB at most, before readers go on without it.
         package var readPatience: Duration
-        /// How old the proof of a whole file may get before it is read back again.
+        /// How old the proof of a whole file may get before it is read back again, while it is used.
         package var scrubAge: Duration
 
         package init(
@@ -40,9 +40,10 @@ package final class DiskCache: Sendable {
         }
     }
 
-    private struct ProvenFile: Hashable {
+    private struct ProvenFile {
         let inode: UInt64
         let modified: UnixTime
+        let since: MonotonicInstant
     }
 
     private struct WeakContent {
@@ -57,6 +58,8 @@ package final class DiskCache: Sendable {
         var fullUntil: MonotonicInstant?
         /// Files that this process has read back, as they were then.
         var proven: [String: ProvenFile] = [:]
+        /// Questions of `survey` that the disk has not answered.
+        var surveys = 0
         /// Files that this process does not evict now, and how often each is held.
         var held: [String: Int] = [:]
     }
@@ -73,6 +76,8 @@ package final class DiskCache: Sendable {
     let readers: WorkerPool
     let writers: WorkerPool
     let provers: WorkerPool
+    /// For those who only want to show something.
+    let lookers: WorkerPool
     let waiters: ClaimWaiters
     private let state: Lock<State>
 
@@ -97,6 +102,7 @@ package final class DiskCache: Sendable {
         readers = try WorkerPool(name: "disk-read", count: 4)
         writers = try WorkerPool(name: "disk-write", count: 1)
         provers = try WorkerPool(name: "disk-prove", count: 1)
+        lookers = try WorkerPool(name: "disk-look", count: 1)
         waiters = try ClaimWaiters()
     }
 
@@ -160,15 +166,22 @@ package final class DiskCache: Sendable {
 
     // MARK: Proofs
 
-    /// Whether this process has read back the file as it is now.
-    func isProven(_ name: String, _ status: FileStatus) -> Bool {
-        state.withLock { $0.proven[name] == ProvenFile(inode: status.inode, modified: status.modified) }
+    /// When this process has read back the file as it is now; nil when it has not, or too long ago.
+    func provenSince(_ name: String, _ status: FileStatus) -> MonotonicInstant? {
+        let now = time.now()
+        return state.withLock { state in
+            guard let proven = state.proven[name], proven.inode == status.inode, proven.modified == status.modified,
+                proven.since.duration(to: now) <= options.scrubAge
+            else { return nil }
+            return proven.since
+        }
     }
 
     func remember(_ name: String, _ status: FileStatus) {
+        let now = time.now()
         state.withLock { state in
             if state.proven.count >= Self.maximumProven { state.proven = [:] }
-            state.proven[name] = ProvenFile(inode: status.inode, modified: status.modified)
+            state.proven[name] = ProvenFile(inode: status.inode, modified: status.modified, since: now)
         }
     }
 
@@ -246,6 +259,17 @@ package final class DiskCache: Sendable {
             return state.budget.excess(adding: bytes, available: available)
         }
     }
+
+    /// False when too many wait for the disk already.
+    func beginSurvey() -> Bool {
+        state.withLock { state in
+            guard state.surveys < Self.maximumSurveys else { return false }
+            state.surveys += 1
+            return true
+        }
+    }
+
+    func endSurvey() { state.withLock { $0.surveys -= 1 } }
 
     // MARK: Residency
 

@@ -110,11 +110,11 @@ final class DiskContent: BackingSource {
     }
 
     private func open() {
-        var opened: (files: DiskFiles, marked: [Int], use: DiskTable.Use?, pin: Int64?, isProven: Bool)?
+        var opened: (files: DiskFiles, marked: [Int], use: DiskTable.Use?, pin: Int64?, proven: MonotonicInstant?)?
         do throws(Errno) {
             let files = try DiskFiles(identity, in: disk.directory)
             let marked = try files.marked(0..<identity.blockCount)
-            opened = (files, marked, files.use(), files.pin(), disk.isProven(identity.name, try files.status()))
+            opened = (files, marked, files.use(), files.pin(), disk.provenSince(identity.name, try files.status()))
         } catch {
             disk.failed(error, "opening a file of the cache")
         }
@@ -131,7 +131,7 @@ final class DiskContent: BackingSource {
             state.pinnedSince = opened.pin
             state.proof.reset()
             if state.present.isFull {
-                if opened.isProven { state.proof.adopt(now) } else { _ = state.proof.begin() }
+                if let proven = opened.proven { state.proof.adopt(proven) } else { _ = state.proof.begin() }
             }
             return waiting
         }
@@ -404,6 +404,25 @@ final class DiskContent: BackingSource {
         if isDueAgain { disk.provers.submit { [weak self] in self?.prove() } }
         waiting.forEach { $0() }
     }
+
+    /// Reads everything back once more, however long ago that was done; meanwhile what was proven counts on.
+    func scrub() async -> ScrubFinding {
+        await opened()
+        await withCheckedContinuation { continuation in whenProofEnds { continuation.resume() } }
+        let now = disk.time.now()
+        let isDue = state.withLock { state in
+            guard state.files != nil, state.present.isFull else { return false }
+            if state.proof.since != nil { state.proof.adopt(now) } else { _ = state.proof.begin() }
+            return true
+        }
+        if isDue { await disk.provers.run { [self] in prove() } }
+        if isProven { return .right }
+        let missing = identity.blockCount - presentBlocks
+        return files == nil || missing == 0 ? .unread : .damaged(blocks: missing)
+    }
+
+    /// When all of it was proven last.
+    var provenSince: MonotonicInstant? { state.withLock { $0.proof.since } }
 
     // MARK: Residency
 

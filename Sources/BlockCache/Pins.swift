@@ -75,11 +75,15 @@ extension DiskCache {
         return PinRoom(pinned: pinned, limit: EvictionPolicy.pinnable(limit: options.limit))
     }
 
+    /// How much of a content is there, where somebody in this process has it; without the disk.
+    func knownResidency(_ identity: DiskIdentity) -> DiskResidency? {
+        guard let known = known(identity), known.files != nil else { return nil }
+        return DiskResidency(bytes: known.presentBytes, isProven: known.isProven, isPinned: known.isPinned)
+    }
+
     /// How much of a content is there. Reads a table where nobody in this process has the content: it may wait for the disk.
     package func residency(_ identity: DiskIdentity) -> DiskResidency {
-        if let known = known(identity), known.files != nil {
-            return DiskResidency(bytes: known.presentBytes, isProven: known.isProven, isPinned: known.isPinned)
-        }
+        if let known = knownResidency(identity) { return known }
         let blocks = DiskFiles.markedBlocks(identity, in: directory)
         return DiskResidency(
             bytes: min(identity.size, blocks * BlockGeometry.blockSize),

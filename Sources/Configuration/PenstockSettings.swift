@@ -40,6 +40,12 @@ package enum PenstockSettings {
         default: nil,
         help: "What the cache leaves free of its disk; without it 5 % of the disk, at most 1G."
     )
+    package static let cacheScrub = Setting(
+        "cache-scrub",
+        .time(TimeSpan(seconds: 1) ... .tenYears),
+        default: TimeSpan(seconds: 4 * 3600),
+        help: "How old the proof of a cache file in use may get before it is read back, and repaired."
+    )
     package static let maximumWorkers = Setting(
         "max-workers",
         .number(1...1024),
@@ -110,7 +116,8 @@ package enum PenstockSettings {
 
     package static let registry = SettingRegistry([
         AnySetting(memory), AnySetting(cacheDirectory), AnySetting(cacheSize), AnySetting(cacheFree),
-        AnySetting(maximumWorkers), AnySetting(keepReplaced), AnySetting(passthrough), AnySetting(keeper),
+        AnySetting(cacheScrub), AnySetting(maximumWorkers), AnySetting(keepReplaced), AnySetting(passthrough),
+        AnySetting(keeper),
         AnySetting(runtimeDirectory), AnySetting(anonymous), AnySetting(accessTokenFile), AnySetting(billingProject),
         AnySetting(endpoint), AnySetting(logLevel),
         AnySetting(logFormat),

@@ -53,7 +53,7 @@ final class MountAdministration: AdminSubject {
         }
         do throws(Errno) {
             let answer: AdminServer.Handler = { [weak self] request in
-                guard let self else { return AdminReply(503, "the mount is ending") }
+                guard let self else { return .now(AdminReply(503, "the mount is ending")) }
                 return AdminRoutes.answer(request, self)
             }
             try server?.serve(tick: { [weak self] in self?.tick() }, answer)
@@ -97,10 +97,17 @@ final class MountAdministration: AdminSubject {
 
     func prefetch(id: Int) -> PrefetchDocument? { prefetcher.document(id) }
 
-    func status() -> StatusDocument {
+    func status(_ completion: @escaping @Sendable (StatusDocument) -> Void) {
+        let (known, leftOut) = parts.filesystem.knownFiles(limit: Self.maximumFiles)
+        guard let disk = parts.disk else { return completion(document(known, leftOut, nil)) }
+        disk.survey(known.compactMap { parts.contents.identity(of: $0.facts) }) { [self] survey in
+            completion(document(known, leftOut, survey))
+        }
+    }
+
+    private func document(_ known: [KnownFile], _ leftOut: Int, _ survey: DiskSurvey?) -> StatusDocument {
         let now = time.now()
         let traffic = Traffic(parts.registry.snapshot())
-        let (files, leftOut) = files()
         var waitingFor: String?
         if case .waiting(let reason) = readiness() { waitingFor = reason }
         return StatusDocument(
@@ -118,31 +125,29 @@ final class MountAdministration: AdminSubject {
                 usedBytes: parts.cache.usedBytes,
                 residentBytes: ProcessStatus.current()?.residentBytes ?? 0
             ),
-            cache: parts.disk.map(cache),
+            cache: survey.map(cache),
             traffic: traffic,
             rates: state.withLock { $0.rates.rates(traffic, now: now) },
             prefetches: prefetcher.documents,
-            files: files,
+            files: files(known, survey),
             filesLeftOut: leftOut
         )
     }
 
-    private func cache(_ disk: DiskCache) -> StatusDocument.Cache {
-        let directory = parts.options.disk?.directory ?? ""
-        let limit = parts.options.disk?.limit ?? 0
-        return .init(
-            directory: directory,
-            limitBytes: limit,
-            usedBytes: (try? disk.measuredBytes()) ?? disk.usedBytes,
-            pinnedBytes: (try? disk.pinRoom().pinned) ?? 0
+    private func cache(_ survey: DiskSurvey) -> StatusDocument.Cache {
+        .init(
+            directory: parts.options.disk?.directory ?? "",
+            limitBytes: parts.options.disk?.limit ?? 0,
+            usedBytes: survey.usedBytes,
+            pinnedBytes: survey.pinnedBytes,
+            responds: survey.responds
         )
     }
 
-    private func files() -> ([StatusDocument.File], leftOut: Int) {
-        let (known, leftOut) = parts.filesystem.knownFiles(limit: Self.maximumFiles)
+    private func files(_ known: [KnownFile], _ survey: DiskSurvey?) -> [StatusDocument.File] {
         let inMemory = parts.cache.residentBytes
-        let files = known.map { file in
-            let onDisk = parts.disk.flatMap { disk in parts.contents.identity(of: file.facts).map(disk.residency) }
+        return known.map { file in
+            let onDisk = survey.flatMap { survey in parts.contents.identity(of: file.facts).map(survey.residency) }
             return StatusDocument.File(
                 path: file.path,
                 size: file.facts.size,
@@ -154,6 +159,5 @@ final class MountAdministration: AdminSubject {
                 passthrough: file.node.map(parts.mount.isReadByKernel) ?? false
             )
         }
-        return (files, leftOut)
     }
 }

@@ -98,12 +98,17 @@ package final class MountService: Sendable {
         case ended
     }
 
+    /// How long a process that takes over waits for the disk of its cache.
+    private static let diskPatience = Duration.seconds(5)
+
     package let mount: FUSEMount
     /// Whether the tree comes from a manifest.
     package let isSnapshot: Bool
     /// One line that says what is mounted where.
     package let readyLine: String
     private let administration: MountAdministration
+    /// Nil without a disk cache.
+    private let scrubber: Scrubber?
     private let log: Log
     private let end: Lock<End>
 
@@ -120,8 +125,8 @@ package final class MountService: Sendable {
     ) async throws(MountServiceError) -> MountService {
         let mountPoint = if let kept { kept.mountPoint } else { try prepared(options, log) }
         let metrics = CacheMetrics(registry)
-        let disk = try disk(options, metrics, log)
         let isResumed = (kept?.worker ?? 1) > 1
+        let disk = isResumed ? await resumedDisk(options, metrics, log) : try disk(options, metrics, log)
         var admin = isResumed ? nil : try server(options, mountPoint, log)
         let hedger = options.isHedged ? Hedger(metrics: HedgeMetrics(registry)) : nil
         let (source, snapshot) = try await directories(store, options, kept, hedger, log)
@@ -227,10 +232,54 @@ package final class MountService: Sendable {
             server: parts.server,
             log: log
         )
+        scrubber = parts.disk.map { [mount] disk in
+            Scrubber(parts.cache, disk) { await Self.contentsReadByKernel(mount, filesystem) }
+        }
+        scrubber?.start()
         let what = parts.snapshot.map {
             "\($0.files.count) files of \($0.source.repository)@\($0.source.commit.prefix(12))"
         }
         readyLine = "ready: \(options.source) at \(parts.mountPoint.path) (\(what ?? "by listing"), read-only)"
+    }
+
+    /// The same for a process that takes over: readers wait for it, so a disk that fails or hangs is gone without.
+    private static func resumedDisk(_ options: MountOptions, _ metrics: CacheMetrics, _ log: Log) async -> DiskCache? {
+        guard options.disk != nil else { return nil }
+        let result: Result<DiskCache?, MountServiceError>? = await withCheckedContinuation { continuation in
+            let waiting = Lock<CheckedContinuation<Result<DiskCache?, MountServiceError>?, Never>?>(continuation)
+            let finish: @Sendable (Result<DiskCache?, MountServiceError>?) -> Void = { result in
+                waiting.withLock { $0.take() }?.resume(returning: result)
+            }
+            let alarm = Task {
+                try await Task.sleep(for: diskPatience)
+                finish(nil)
+            }
+            let thread = try? NamedThread(name: "disk-open") {
+                finish(Result { () throws(MountServiceError) in try disk(options, metrics, log) })
+                alarm.cancel()
+            }
+            guard let thread else { return finish(nil) }
+            thread.detach()
+        }
+        switch result {
+        case .success(let disk): return disk
+        case .failure(let error):
+            log.error("the mount goes on without its disk cache", ["reason": LogValue("\(error)")])
+        case nil:
+            log.error("the mount goes on without its disk cache", ["reason": "its disk does not answer"])
+        }
+        return nil
+    }
+
+    private static func contentsReadByKernel(_ mount: FUSEMount, _ filesystem: Filesystem) async -> [CachedContent] {
+        var contents: [CachedContent] = []
+        for node in mount.nodesReadByKernel {
+            // One whose object is gone has no checksums any more.
+            guard let file = try? await filesystem.hold(node) else { continue }
+            contents.append(file.content)
+            filesystem.letGo(file)
+        }
+        return contents
     }
 
     /// A directory that cannot be used is a fault of the settings; what happens to its disk later is none.
@@ -382,6 +431,7 @@ package final class MountService: Sendable {
             }
             if isOver { continuation.resume() }
         }
+        scrubber?.stop()
         administration.beginStopping()
         administration.stop()
     }
@@ -390,6 +440,7 @@ package final class MountService: Sendable {
     ///
     /// Blocks the calling thread for at most about `patience`.
     package func stop(patience: Duration = .seconds(10)) {
+        scrubber?.stop()
         administration.beginStopping()
         defer { administration.stop() }
         if mount.stop(patience: patience) {

@@ -64,6 +64,15 @@ struct MountCommand: AsyncParsableCommand {
     )
     var givenCacheFree: ByteSize?
 
+    @Option(
+        help: ArgumentHelp(
+            "How old the proof of a cache file in use may get before it is read back, and repaired.",
+            valueName: "time"
+        ),
+        transform: PenstockSettings.cacheScrub.parse
+    )
+    var cacheScrub = Settings.current[PenstockSettings.cacheScrub]
+
     @Option(help: ArgumentHelp("The user shown as owner of everything.", valueName: "number"))
     var uid = getuid()
 
@@ -139,6 +148,10 @@ struct MountCommand: AsyncParsableCommand {
     @Option(help: .hidden)
     var readyDescriptor: Int32?
 
+    /// Tests see what happens on kernels that cannot send requests again.
+    @Flag(help: .hidden)
+    var withoutResend = false
+
     /// What a keeper hands to the process that serves.
     @Option(help: .hidden, transform: Self.descriptors)
     var kept: KeptMount.Descriptors?
@@ -209,7 +222,7 @@ struct MountCommand: AsyncParsableCommand {
     }
 
     private var options: MountOptions {
-        MountOptions(
+        var options = MountOptions(
             source: source.description,
             prefix: source.prefix,
             mountPoint: mountPoint,
@@ -232,6 +245,8 @@ struct MountCommand: AsyncParsableCommand {
             prefetch: prefetch,
             pinsPrefetched: pin
         )
+        options.kernel.usesResend = !withoutResend
+        return options
     }
 
     private var disk: DiskCache.Options? {
@@ -239,7 +254,12 @@ struct MountCommand: AsyncParsableCommand {
             return nil
         }
         let free = givenCacheFree ?? Settings.current[PenstockSettings.cacheFree]
-        return DiskCache.Options(directory: directory, limit: cacheSize.bytes, floor: free?.bytes)
+        return DiskCache.Options(
+            directory: directory,
+            limit: cacheSize.bytes,
+            floor: free?.bytes,
+            scrubAge: cacheScrub.duration
+        )
     }
 }
 

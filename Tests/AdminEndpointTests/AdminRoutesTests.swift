@@ -12,7 +12,7 @@ private final class ScriptedSubject: AdminSubject {
     let orders = Lock([PrefetchOrder]())
 
     func metrics() -> [MetricSample] { registry.snapshot() }
-    func status() -> StatusDocument { .sample }
+    func status(_ completion: @escaping @Sendable (StatusDocument) -> Void) { completion(.sample) }
     func readiness() -> Readiness { state.withLock { $0 } }
     func prefetch(_ order: PrefetchOrder) -> PrefetchDocument {
         orders.withLock { $0.append(order) }
@@ -84,7 +84,13 @@ extension StatusDocument {
 @Suite struct AdminRoutesTests {
     private func answer(_ method: String, _ path: String, _ body: String = "", _ subject: ScriptedSubject) -> AdminReply
     {
-        AdminRoutes.answer(AdminRequest(method: method, path: path, body: Array(body.utf8)), subject)
+        switch AdminRoutes.answer(AdminRequest(method: method, path: path, body: Array(body.utf8)), subject) {
+        case .now(let reply): return reply
+        case .later(let begin):
+            let given = Lock(AdminReply(500, "no answer came"))
+            begin { reply in given.withLock { $0 = reply } }
+            return given.withLock { $0 }
+        }
     }
 
     @Test func probesSayWhatTheMountIs() {

@@ -12,7 +12,7 @@ private struct Served {
     let directory: SocketDirectory
     let server: AdminServer
 
-    init(_ handler: @escaping AdminServer.Handler = { _ in AdminReply(200, "ok") }) throws {
+    init(_ handler: @escaping AdminServer.Handler = { _ in .now(AdminReply(200, "ok")) }) throws {
         home = try TemporaryDirectory()
         directory = SocketDirectory(home.appending("run"))
         server = try AdminServer(directory, mountPoint: "/models/a", log: .disabled)
@@ -29,7 +29,7 @@ private struct Served {
 @Suite struct AdminServerTests {
     @Test func aRequestIsAnsweredOverTheSocket() throws {
         let served = try Served { request in
-            AdminReply(200, "\(request.method) \(request.path) \(String(decoding: request.body, as: UTF8.self))")
+            .now(AdminReply(200, "\(request.method) \(request.path) \(String(decoding: request.body, as: UTF8.self))"))
         }
         let reply = try served.ask("POST", "/x", body: "a=b")
         #expect(reply == (200, "POST /x a=b\n"))
@@ -38,7 +38,7 @@ private struct Served {
 
     @Test func aLargeReplyArrivesWhole() throws {
         let served = try Served { _ in
-            AdminReply(200, contentType: "x/y", body: Array(repeating: 7, count: 5_000_000))
+            .now(AdminReply(200, contentType: "x/y", body: Array(repeating: 7, count: 5_000_000)))
         }
         #expect(try AdminClient.ask(served.server.path, AdminRequest(method: "GET", path: "/")).body.count == 5_000_000)
         served.server.stop()
@@ -62,6 +62,29 @@ private struct Served {
         #expect(try served.ask("GET", "/").status == 200)
         silent.forEach { _ = close($0) }
         served.server.stop()
+    }
+
+    @Test func whoIsAnsweredLaterHoldsUpNobody() async throws {
+        typealias Reply = @Sendable (AdminReply) -> Void
+        let waiting = Monitor([Reply]())
+        let served = try Served { request in
+            if request.path == "/now" { return .now(AdminReply(200, "now")) }
+            return .later { reply in waiting.withLock { $0.append(reply) } }
+        }
+        let later = Task.detached { try served.ask("GET", "/later").body }
+        #expect(waiting.wait(until: SystemTime().now().advanced(by: .seconds(60))) { $0.count == 1 })
+        #expect(try served.ask("GET", "/now").body == "now\n")
+        // One that goes away before its answer comes.
+        let gone = try UnixSocket.connect(served.server.path).release()
+        #expect(write(gone, "GET /gone HTTP/1.1\r\n\r\n", 22) == 22)
+        #expect(waiting.wait(until: SystemTime().now().advanced(by: .seconds(60))) { $0.count == 2 })
+        close(gone)
+        #expect(try served.ask("GET", "/now").body == "now\n")
+        for reply in waiting.withLock({ $0 }) { reply(AdminReply(200, "later")) }
+        #expect(try await later.value == "later\n")
+        served.server.stop()
+        // Nobody is there any more.
+        waiting.withLock { $0 }.first?(AdminReply(200, "too late"))
     }
 
     @Test func itsSocketGoesWithIt() throws {

@@ -41,6 +41,35 @@ struct DiskHangTests {
         #expect(try await second.readAll(content) == object.bytes)
     }
 
+    /// Who only wants to show something is told what is known.
+    @Test func whoLooksIsToldWithoutTheDisk() async throws {
+        let object = try DiskObject()
+        let rig = try DiskRig(directory.path)
+        let content = rig.content(object, LyingSource(object.bytes))
+        _ = try await rig.readAll(content)
+        let absent = try DiskObject("absent", size: 3_000_000)
+        func survey(_ patience: Duration) async -> DiskSurvey {
+            await withCheckedContinuation { continuation in
+                rig.disk.survey([object.identity, absent.identity], patience: patience) {
+                    continuation.resume(returning: $0)
+                }
+            }
+        }
+        let before = await survey(.seconds(60))
+        #expect(before.responds && before.usedBytes >= object.bytes.count)
+        let gate = Gate()
+        rig.disk.lookers.submit { try? gate.wait() }
+        for _ in 0..<DiskCache.maximumSurveys + 3 {
+            let found = await survey(.milliseconds(20))
+            #expect(!found.responds)
+            #expect(found.residency(object.identity).isProven && found.residency(absent.identity).bytes == 0)
+        }
+        gate.open()
+        await rig.disk.lookers.run {}
+        let after = await survey(.seconds(60))
+        #expect(after.responds && after.usedBytes == before.usedBytes)
+    }
+
     /// Whatever the order of events, the reader goes on exactly once, and no piece lands after that.
     @Test(arguments: 0..<2000 as Range<UInt64>)
     func exactlyOneGoesOn(seed: UInt64) {

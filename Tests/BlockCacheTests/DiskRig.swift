@@ -20,7 +20,8 @@ struct DiskRig {
         memory: Int = 16 << 20,
         patience: Duration = .seconds(20),
         readPatience: Duration = .seconds(20),
-        scrubAge: Duration = .seconds(3600)
+        scrubAge: Duration = .seconds(3600),
+        time: any TimeSource = SystemTime()
     ) throws(Errno) {
         metrics = CacheMetrics(MetricRegistry())
         let options = DiskCache.Options(
@@ -31,7 +32,7 @@ struct DiskRig {
             readPatience: readPatience,
             scrubAge: scrubAge
         )
-        disk = try DiskCache(options, metrics: metrics)
+        disk = try DiskCache(options, metrics: metrics, time: time)
         cache = BlockCache(budget: memory, metrics: metrics)
     }
 

@@ -20,7 +20,7 @@ final class LyingSource: RangedSource {
 
     /// The byte is wrong in the next reads that hold it.
     func flip(at offset: Int, times: Int) { faults.withLock { $0.flipped = (offset, times) } }
-    func fail(_ error: ObjectStoreError) { faults.withLock { $0.failure = error } }
+    func fail(_ error: ObjectStoreError?) { faults.withLock { $0.failure = error } }
 
     func read(
         _ read: RangeRead,

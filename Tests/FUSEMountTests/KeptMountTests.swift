@@ -33,6 +33,16 @@ import Testing
         #expect(!state.canResume)
     }
 
+    @Test func whereRequestsEndWithTheirProcessTheNextOneGoesOn() throws {
+        let state = try KeptState(mountPoint: "/mnt")
+        [UInt8](repeating: 1, count: 56).withUnsafeBytes { state.record(initRequest: $0, canResend: false) }
+        state.endsRequests = true
+        #expect(!state.canResume, "there is no mount yet")
+        state.recordInitAnswer(hasPassthrough: false)
+        let next = try copied(state)
+        #expect(next.canResume && next.endsRequests && !next.canResend)
+    }
+
     @Test func aRequestOfUnknownSizeIsNotKept() throws {
         let state = try KeptState(mountPoint: "/mnt")
         [UInt8](repeating: 1, count: 4096).withUnsafeBytes { state.record(initRequest: $0, canResend: true) }

@@ -72,6 +72,22 @@ private func request(_ kind: UInt32, _ number: UInt64, node: UInt64 = 5, again: 
         #expect(last.received(request(Kind.read, 4)) == .serve)
     }
 
+    /// Where the kernel has ended them already.
+    @Test func whatIsForgottenTakesNoSlotAndWhatIsOpenStaysCounted() throws {
+        let legacy = try Legacy(slots: 2)
+        let first = try legacy.next()
+        #expect(first.received(request(Kind.open, 2)) == .serve)
+        first.opening(2, flags: 0, backing: 9)
+        #expect(first.received(request(Kind.read, 4)) == .serve)
+        #expect(legacy.die(strikes: 3) == [])
+        let next = try legacy.next()
+        next.forgetRequests()
+        #expect((0..<2).allSatisfy { legacy.requests.entry($0) == nil })
+        #expect(next.openInodes.map { $0.backing?.number } == [9])
+        #expect(next.received(request(Kind.read, 6)) == .serve && next.received(request(Kind.read, 8)) == .serve)
+        #expect(legacy.die(strikes: 100).sorted() == [6, 8])
+    }
+
     @Test func onlyThoseThatADeadProcessHadTakenAreCharged() throws {
         let legacy = try Legacy()
         _ = try legacy.next().received(request(Kind.read, 2))

@@ -166,7 +166,8 @@ import Testing
             #expect(readers.advance(1))
             kill(processes.keeper, SIGUSR2)
             for _ in 0..<Int.random(in: 1...3, using: &random) {
-                usleep(UInt32.random(in: 0...120_000, using: &random))
+                // Each look takes its time: at some point of what is under way.
+                for _ in 0..<Int.random(in: 0...40, using: &random) { _ = processes.workers }
                 guard let victim = processes.workers.randomElement(using: &random) else { continue }
                 kill(victim, SIGKILL)
             }

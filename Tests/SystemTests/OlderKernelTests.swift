@@ -65,7 +65,7 @@ import Testing
         )
         let processes = KeptProcesses(keeper: mount.process.processIdentifier)
         let reading = KeptReading(mountPoint: area.mountPoint, contents: contents)
-        let readers = try KeptReaders(
+        let readers = KeptReaders(
             [
                 ("cached", try reading.cached("a")), ("direct", try reading.direct("b")),
                 ("direct too", try reading.direct("b")), ("opened", reading.opened(["a", "c"])),

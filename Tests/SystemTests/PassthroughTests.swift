@@ -73,6 +73,45 @@ struct PassthroughTests {
         #expect(old.end() == 0 && new.end() == 0)
     }
 
+    /// A bit flips on the disk while the kernel reads the file for somebody; what opened it has died meanwhile, or has not.
+    @Test(arguments: [false, true])
+    func aFlippedBitUnderAnOpenHandleIsFoundAndRepaired(isInherited: Bool) async throws {
+        let area = try MountArea()
+        defer { area.remove() }
+        try await StoredSnapshot(area.objects).publish([("w", bytes)])
+        let mount = try mounted(area, ["--cache-scrub", "1s"])
+        let path = mount.mountPoint + "/w"
+        _ = try OpenedFile(path).read(at: 0, bytes.count)
+        let file = try await KernelRead.open(path)
+        if isInherited {
+            let processes = KeptProcesses(keeper: mount.process.processIdentifier)
+            let worker = try #require(processes.killWorker())
+            _ = try #require(try await processes.next(after: [worker]))
+        }
+        try flip(area, at: 20_000_000)
+        let isRepaired = try await eventually(within: .seconds(120)) {
+            posix_fadvise(file.descriptor, 0, 0, POSIX_FADV_DONTNEED)
+            return isSame(try file.read(at: 0, bytes.count), bytes[...])
+        }
+        #expect(isRepaired)
+        let said = "a file of the disk cache is not what it was when it was proven"
+        #expect(try await eventually(within: .seconds(60)) { mount.log.contains("is whole again") })
+        #expect(isInherited || mount.log.contains(said), "\(mount.log)")
+        #expect(isSame(try OpenedFile(path).read(at: 0, bytes.count), bytes[...]))
+        #expect(mount.end() == 0)
+    }
+
+    /// Changes one bit of the cache's only data file.
+    private func flip(_ area: MountArea, at offset: Int) throws {
+        let found = try Command.run("find", [area.root + "/cache", "-name", "*.data"]).output
+        let descriptor = open(found.trimmingCharacters(in: .whitespacesAndNewlines), O_RDWR)
+        defer { close(descriptor) }
+        var byte: UInt8 = 0
+        #expect(pread(descriptor, &byte, 1, off_t(offset)) == 1)
+        byte ^= 1
+        #expect(pwrite(descriptor, &byte, 1, off_t(offset)) == 1 && fsync(descriptor) == 0)
+    }
+
     /// The cache has room for one of the two.
     @Test func whatTheKernelReadsIsRightWhileTheCacheIsFull() async throws {
         let area = try MountArea()

@@ -12,14 +12,14 @@ package struct FlightWindow: Sendable {
     /// milliseconds when the machine is busy.
     package static let nearby = Duration.milliseconds(8)
     /// Where it begins, in bytes; less where the memory is less.
-    package static let initial = 64 << 20
+    package static let initial = 48 << 20
     /// A step is kept when the rate grew by this factor: half as many requests more should bring half as much more, and
     /// less than this may be chance, or take memory for little.
     static let noticeableGain = 1.2
     /// Rounds without a try after a step that brought nothing.
     static let restRounds = 32
     /// A round ends with at least so many requests and bytes equal to the window.
-    static let roundFetches = 8
+    static let roundFetches = 6
     private static let remembered = 64
     private static let pause = Duration.milliseconds(250)
 

@@ -76,7 +76,7 @@ package final class ContentReader: Sendable {
 
     /// A reader waits while what lies behind comes in: the line must not run empty for one request that is late.
     private func goOn() {
-        let limit = cache.budget / 2 / streams.count
+        let limit = min(cache.budget / 2 / streams.count, 2 * cache.flightWindow)
         guard let wish = state.withLock({ $0.plan.goOn(limit: limit) }) else { return }
         let end = cache.readAhead(content, wish.blocks)
         state.withLock { $0.plan.taken(wish, through: end) }

@@ -58,7 +58,7 @@ struct FlightWindowTests {
         var window = FlightWindow(maximum: 256 << 20)
         let network = SimulatedNetwork(distance: .milliseconds(1), perConnection: 2e9, line: 2e9)
         _ = network.stream(&window, fetches: 500)
-        #expect(window.bytes == 64 << 20)
+        #expect(window.bytes == FlightWindow.initial)
     }
 
     @Test(arguments: [200e6, 100e6])
@@ -74,7 +74,7 @@ struct FlightWindowTests {
         var window = FlightWindow(maximum: 1 << 30)
         let network = SimulatedNetwork(distance: .milliseconds(12), perConnection: 1e9, line: 0.4e9)
         _ = network.stream(&window, fetches: 300)
-        #expect(window.bytes == 64 << 20)
+        #expect(window.bytes == FlightWindow.initial)
     }
 
     @Test func memoryIsTheBound() {
@@ -95,7 +95,7 @@ struct FlightWindowTests {
             window.ended(bytes: 8 << 20, underWay: 0, now: now)
             now = now.advanced(by: .seconds(1))
         }
-        #expect(window.bytes == 64 << 20)
+        #expect(window.bytes == FlightWindow.initial)
     }
 
     @Test func theDistanceIsForgottenInTime() {
@@ -117,7 +117,7 @@ struct FlightWindowTests {
                 line: Double.random(in: 1e7...1e10, using: &random)
             )
             if maximum >= 8 << 20 { _ = network.stream(&window, fetches: 40) }
-            #expect(window.bytes >= min(64 << 20, maximum) && window.bytes <= maximum)
+            #expect(window.bytes >= min(FlightWindow.initial, maximum) && window.bytes <= maximum)
         }
     }
 }

@@ -78,8 +78,9 @@ struct LateRequestTests {
             most = max(most, source.underWay.reduce(0) { $0 + $1.range.count })
             furthest = max(furthest, source.underWay.map(\.range.end).max() ?? 0)
         }
-        // Half of the memory lies ahead of the reader, fetched while it waited, and no more at once than usual.
-        #expect(furthest > late + 112 << 20 && furthest <= late + (16 + 128) << 20)
+        // Two windows lie ahead of the reader, fetched while it waited, and no more at once than usual.
+        let ahead = furthest - stuck
+        #expect(ahead > 2 * cache.flightWindow - 16 << 20 && ahead <= 2 * cache.flightWindow + 1 << 20)
         #expect(most <= cache.flightWindow + 8 << 20)
         #expect(!isDone.withLock { $0 })
         for request in source.underWay { request.complete(.success(())) }

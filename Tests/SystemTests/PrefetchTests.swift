@@ -193,23 +193,24 @@ import Testing
         ])
         let processes = KeptProcesses(keeper: mount.program.processID)
         var seen: Set<Int32> = []
-        var wires: [TripWire] = []
-        for target in ["model-1.*alt=media", "model-2.*alt=media"] {
-            wires.append(
-                try servers.tripWire(
-                    .init(server: "gcs", method: "GET", target: target),
-                    carriedOut: true,
-                    hangs: .seconds(3600)
-                )
-            )
+        // Every request for them hangs: a second one would bring what the first does not.
+        let hanging = ["model-1.safetensors", "model-2.safetensors"].map { path in
+            var actions = FaultActions()
+            actions.send.latency = .seconds(3600)
+            var rule = FaultRule(actions, method: "GET", path: path)
+            rule.server = "gcs"
+            rule.times = nil
+            return servers.control.add(rule)
         }
         let waiting = try servers.start(["prefetch", mount.path, "--wait"], environment: environment)
-        for wire in wires {
-            let isTripped = try await eventually(within: .seconds(60)) { wire.isTripped || !waiting.isRunning }
-            #expect(isTripped && waiting.isRunning, "\(waiting.printed)")
+        for rule in hanging {
+            let before = seen.isEmpty ? 0 : servers.control.strikes(of: rule)
+            let isAsked = try await eventually(within: .seconds(60)) { servers.control.strikes(of: rule) > before }
+            #expect(isAsked && waiting.isRunning, "\(waiting.printed)")
             let worker = try #require(try await processes.next(after: seen))
             kill(worker, SIGKILL)
             seen.insert(worker)
+            servers.control.removeRule(rule)
         }
         let ended = try await waiting.ended()
         #expect(ended.status == 0 && ended.output.hasPrefix("verified and resident: 5 files, "), "\(ended)")

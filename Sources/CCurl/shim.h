@@ -37,7 +37,7 @@ static inline CURLcode ccurl_set_open_socket_function(CURL *easy, curl_opensocke
     return curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, function);
 }
 
-// curl_easy_getinfo(3): long, curl_off_t, pointer.
+// curl_easy_getinfo(3): long, curl_off_t, pointer, socket.
 static inline CURLcode ccurl_get_long(CURL *easy, CURLINFO info, long *value) {
     return curl_easy_getinfo(easy, info, value);
 }
@@ -46,6 +46,10 @@ static inline CURLcode ccurl_get_offset(CURL *easy, CURLINFO info, curl_off_t *v
 }
 static inline CURLcode ccurl_get_pointer(CURL *easy, CURLINFO info, void **value) {
     return curl_easy_getinfo(easy, info, value);
+}
+
+static inline CURLcode ccurl_get_socket(CURL *easy, curl_socket_t *value) {
+    return curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, value);
 }
 
 // curl_multi_setopt(3) and curl_share_setopt(3).

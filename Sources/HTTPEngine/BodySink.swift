@@ -32,6 +32,19 @@ struct BodySink {
     /// Bytes that must still come.
     var missing: Int { mode == .deliver ? limit - delivered : 0 }
 
+    /// Where the next bytes belong, when they may be put there without `take`.
+    var place: UnsafeMutableRawBufferPointer? {
+        guard mode == .deliver, let target, delivered < limit else { return nil }
+        return UnsafeMutableRawBufferPointer(rebasing: target[delivered...])
+    }
+
+    /// So many bytes were put into `place`.
+    mutating func placed(_ count: Int) {
+        guard let target, count <= limit - delivered else { return }
+        tap?(delivered, UnsafeRawBufferPointer(rebasing: target[delivered..<delivered + count]))
+        delivered += count
+    }
+
     /// The body goes into `target`, all of it.
     mutating func deliver(into target: UnsafeMutableRawBufferPointer) {
         (mode, self.target, limit) = (.deliver, target, target.count)
@@ -59,8 +72,7 @@ struct BodySink {
             guard let target, piece.count <= limit - delivered else { return .tooLong }
             let place = UnsafeMutableRawBufferPointer(rebasing: target[delivered..<delivered + piece.count])
             place.copyDisjoint(from: piece)
-            tap?(delivered, UnsafeRawBufferPointer(place))
-            delivered += piece.count
+            placed(piece.count)
         case .collectStrictly:
             guard piece.count <= limit - collected.count else { return .tooLong }
             collected.append(contentsOf: piece)

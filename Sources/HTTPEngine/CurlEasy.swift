@@ -8,6 +8,8 @@ final class CurlEasy {
     let handle: UnsafeMutableRawPointer
     /// The transfer it carries, kept alive as long as libcurl has a pointer to it.
     private(set) var transfer: Transfer?
+    /// What it was made for instead: a connection that others send on. Owned by it.
+    private(set) unowned var connection: DirectConnection?
     private var headers: UnsafeMutablePointer<curl_slist>?
     private let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
 
@@ -44,6 +46,34 @@ final class CurlEasy {
         headers = headerList(transfer.request, configuration)
         setter.set(CURLOPT_HTTPHEADER, list: headers)
         return setter.isAccepted
+    }
+
+    /// Sets every option for a connection that carries nothing until somebody sends on it (CURLOPT_CONNECT_ONLY(3)).
+    func prepare(
+        _ connection: DirectConnection,
+        _ configuration: EngineConfiguration,
+        _ timeouts: HTTPTimeouts,
+        share: UnsafeMutableRawPointer?
+    ) -> Bool {
+        self.connection = connection
+        errorText.pointee = 0
+        var setter = OptionSetter(handle: handle)
+        setter.setOpenSocket()
+        setter.set(CURLOPT_PRIVATE, pointer: Unmanaged.passUnretained(self).toOpaque())
+        setter.set(CURLOPT_ERRORBUFFER, pointer: errorText)
+        setter.set(CURLOPT_SHARE, pointer: share)
+        setter.setConnection(configuration, timeouts)
+        setter.setSecurity(configuration)
+        setter.setNoProxy()
+        setter.set(CURLOPT_URL, connection.origin.description)
+        setter.set(CURLOPT_CONNECT_ONLY, 1)
+        return setter.isAccepted
+    }
+
+    /// The socket of its connection; -1 when there is none.
+    var socket: Int32 {
+        var socket: curl_socket_t = -1
+        return ccurl_get_socket(handle, &socket) == CURLE_OK ? socket : -1
     }
 
     /// Forgets the transfer. Call it when the handle is in no multi handle.
@@ -121,8 +151,10 @@ private struct OptionSetter {
         set(CURLOPT_SEEKDATA, pointer: context)
         note(ccurl_set_prereq_function(handle, onRequest))
         set(CURLOPT_PREREQDATA, pointer: context)
-        note(ccurl_set_open_socket_function(handle, openSocket))
+        setOpenSocket()
     }
+
+    mutating func setOpenSocket() { note(ccurl_set_open_socket_function(handle, openSocket)) }
 
     mutating func setConnection(_ configuration: EngineConfiguration, _ timeouts: HTTPTimeouts) {
         set(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1)
@@ -153,12 +185,18 @@ private struct OptionSetter {
 
     mutating func setProxy(_ proxies: ProxySettings, _ request: HTTPRequest) {
         let isSecure = request.url.prefix(6).lowercased() == "https:"
-        let proxy = request.usesProxy ? (isSecure ? proxies.https : proxies.http) : nil
+        let proxy = request.usesProxy ? proxies.of(isSecure ? "https" : "http") : nil
         // Always set, so that libcurl never reads the environment by itself while other threads run.
         set(CURLOPT_PROXY, proxy ?? "")
         set(CURLOPT_NOPROXY, proxy == nil ? "*" : proxies.exceptions)
         set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1)
         set(CURLOPT_HEADEROPT, Int(CURLHEADER_SEPARATE))
+    }
+
+    /// Also when the environment names one.
+    mutating func setNoProxy() {
+        set(CURLOPT_PROXY, "")
+        set(CURLOPT_NOPROXY, "*")
     }
 
     mutating func setExchange(_ request: HTTPRequest, _ configuration: EngineConfiguration) {
@@ -205,7 +243,11 @@ private func onHeader(
     _ context: UnsafeMutableRawPointer?
 ) -> Int {
     guard let transfer = transfer(context) else { return 0 }
-    return transfer.takeHeader(UnsafeRawBufferPointer(start: data, count: size * count)) ? size * count : 0
+    switch transfer.takeHeader(UnsafeRawBufferPointer(start: data, count: size * count)) {
+    case .more: return size * count
+    case .complete: return transfer.decideOnBody() ? size * count : 0
+    case .abort: return 0
+    }
 }
 
 private func onRead(

@@ -27,6 +27,9 @@ package struct EngineConfiguration: Sendable {
     /// Bytes of an upload handed to a socket at once, per running upload: 16 KiB to 2 MiB. What fits the processor's
     /// second-level cache costs a quarter less than the largest.
     package var uploadBufferBytes: Int
+    /// Downloads that are plain enough are received straight into the caller's memory (`DirectTransfers`); without it
+    /// libcurl carries all of them.
+    package var receivesInPlace: Bool
 
     /// Defaults, with `SSL_CERT_FILE`, `SSL_CERT_DIR` and the proxies of the environment.
     package init(environment: (String) -> String? = processEnvironment) {
@@ -41,6 +44,7 @@ package struct EngineConfiguration: Sendable {
         idleConnectionAge = .seconds(100)
         receiveBufferBytes = 512 << 10
         uploadBufferBytes = 256 << 10
+        receivesInPlace = true
     }
 }
 
@@ -58,6 +62,9 @@ package struct ProxySettings: Sendable {
         self.https = https
         self.exceptions = exceptions
     }
+
+    /// The proxy for URLs of a scheme.
+    func of(_ scheme: String) -> String? { scheme == "https" ? https : http }
 
     /// `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in lower case first.
     ///

@@ -28,6 +28,7 @@ final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest 
     private let time = SystemTime()
     private var active: [UInt64: CurlEasy] = [:]
     private var idle: [CurlEasy] = []
+    private let direct: DirectTransfers
 
     init(_ configuration: EngineConfiguration, _ metrics: EngineMetrics) {
         guard CurlLibrary.isReady, let multi = curl_multi_init() else { fatalError("libcurl cannot be initialised") }
@@ -43,6 +44,10 @@ final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest 
         ccurl_multi_set_long(multi, CURLMOPT_MAX_HOST_CONNECTIONS, perHost)
         ccurl_multi_set_long(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, total)
         ccurl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, total)
+        // libcurl counts the others' connections, too, and cannot close idle ones of theirs: an eighth stays its own.
+        let limits = configuration.receivesInPlace ? (perHost - (perHost + 7) / 8, total - (total + 7) / 8) : (0, 0)
+        let pool = ConnectionPool(perOrigin: limits.0, total: limits.1)
+        direct = DirectTransfers(configuration, pool, multi: multi, share: share, alarm: alarm)
     }
 
     // MARK: For every thread
@@ -86,13 +91,29 @@ final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest 
     /// Runs transfers until the loop is closed.
     func run() {
         while takeMail() {
-            var running: Int32 = 0
-            curl_multi_perform(multi, &running)
-            finishDone()
+            if !active.isEmpty || direct.isOpening {
+                var running: Int32 = 0
+                curl_multi_perform(multi, &running)
+                finishDone()
+            }
+            direct.serve()
+            takeEnded()
             checkClocks()
-            curl_multi_poll(multi, nil, 0, pollTimeout(), nil)
+            direct.poll(timeout: pollTimeout())
         }
         closeDown()
+    }
+
+    /// Tells the owners of direct transfers that ended, and has libcurl carry those whose replies only it can read.
+    private func takeEnded() {
+        while let (transfer, end) = direct.nextEnd() {
+            switch end {
+            case .unframed: startWithCurl(transfer)
+            case .result(let result, let isReuse):
+                metrics.count(sent: 0, received: transfer.received, reusedConnection: isReuse)
+                report(transfer, result)
+            }
+        }
     }
 
     /// Starts and cancels what was asked for; false when it is time to close.
@@ -105,14 +126,21 @@ final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest 
         }
         for transfer in mail.started { start(transfer) }
         for id in mail.cancelled {
-            guard let transfer = active[id]?.transfer else { continue }
+            guard let transfer = active[id]?.transfer ?? direct.transfer(id) else { continue }
             abort(id, transfer.failure(.cancelled, "cancelled"))
         }
+        takeEnded()
         return !mail.isClosing
     }
 
     private func start(_ transfer: Transfer) {
         if let failure = transfer.expired(at: time.now(), sent: 0) { return report(transfer, .failure(failure)) }
+        alarm.lower(to: transfer.clock.due)
+        if transfer.isDownload, direct.start(transfer) { return }
+        startWithCurl(transfer)
+    }
+
+    private func startWithCurl(_ transfer: Transfer) {
         guard let easy = preparedHandle(for: transfer) else {
             return report(transfer, .failure(transfer.failure(.invalidRequest, "libcurl refuses the request")))
         }
@@ -121,7 +149,6 @@ final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest 
             return report(transfer, .failure(transfer.failure(.connect, "libcurl takes no more requests")))
         }
         active[transfer.id] = easy
-        alarm.lower(to: transfer.clock.due)
     }
 
     private func preparedHandle(for transfer: Transfer) -> CurlEasy? {
@@ -139,8 +166,11 @@ final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest 
             guard ccurl_get_pointer(handle, CURLINFO_PRIVATE, &context) == CURLE_OK, let context else { continue }
             // `active` holds the handle that set itself as the private pointer.
             let easy = Unmanaged<CurlEasy>.fromOpaque(context).takeUnretainedValue()
-            guard let transfer = easy.transfer else { continue }
-            end(transfer.id, transfer.outcome(result, easy.end))
+            if let connection = easy.connection {
+                direct.opened(connection, result)
+            } else if let transfer = easy.transfer {
+                end(transfer.id, transfer.outcome(result, easy.end))
+            }
         }
     }
 
@@ -149,15 +179,19 @@ final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest 
         guard now >= alarm.next else { return }
         alarm.reset()
         var expired: [(UInt64, HTTPFailure)] = []
-        for (id, easy) in active {
-            guard let transfer = easy.transfer else { continue }
+        func check(_ transfer: Transfer, sent: Int) {
             if transfer.clock.due > now {
                 alarm.lower(to: transfer.clock.due)
-            } else if let failure = transfer.expired(at: now, sent: easy.sent) {
-                expired.append((id, failure))
+            } else if let failure = transfer.expired(at: now, sent: sent) {
+                expired.append((transfer.id, failure))
             }
         }
+        for easy in active.values {
+            if let transfer = easy.transfer { check(transfer, sent: easy.sent) }
+        }
+        for transfer in direct.transfers { check(transfer, sent: 0) }
         for (id, failure) in expired { abort(id, failure) }
+        takeEnded()
     }
 
     /// Takes the finished transfer out of libcurl, then tells its owner: the buffer is the owner's again.
@@ -171,6 +205,7 @@ final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest 
     /// The same in the middle of the transfer. The handle is not used again: it keeps a buffer, and libcurl 7.88 refuses
     /// to set the size of one that is there (CURLOPT_BUFFERSIZE fails with 43).
     private func abort(_ id: UInt64, _ failure: HTTPFailure) {
+        if direct.abort(id, failure) { return }
         guard let easy = active.removeValue(forKey: id), let transfer = easy.transfer else { return }
         remove(easy, transfer)
         report(transfer, .failure(failure))
@@ -190,6 +225,7 @@ final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest 
     }
 
     private func pollTimeout() -> Int32 {
+        if direct.hasMore { return 0 }
         guard alarm.next != .distantFuture else { return 60_000 }
         let wait = time.now().duration(to: alarm.next).inNanoseconds
         // Rounded up: waking a moment early would spin until the moment comes.
@@ -201,6 +237,11 @@ final class EngineLoop: @unchecked Sendable {  // `mailbox` is locked; the rest 
             guard let transfer = easy.transfer else { continue }
             abort(id, transfer.failure(.engineClosed, "the engine was shut down"))
         }
+        for transfer in direct.transfers {
+            abort(transfer.id, transfer.failure(.engineClosed, "the engine was shut down"))
+        }
+        takeEnded()
+        direct.closeAll()
         mailbox.withLock { $0.isClosed = true }
         // A waker is between two instructions and one write(2) to a non-blocking descriptor.
         while mailbox.withLock({ $0.wakers > 0 }) { sched_yield() }

@@ -19,6 +19,8 @@ struct ReplyHeadParser {
     private var status: Int?
     private var headers = HTTPHeaders()
     private var isComplete = false
+    /// Whether the last status line was of HTTP/1.1, whose connections stay open (RFC 9112, section 9.3).
+    private(set) var isPersistentVersion = false
 
     /// Takes one line with its line end.
     mutating func take(_ line: UnsafeRawBufferPointer) -> Event {
@@ -45,6 +47,7 @@ struct ReplyHeadParser {
             ), status >= 100
         else { return .violation("the reply does not begin with an HTTP/1.1 status line") }
         self.status = status
+        isPersistentVersion = bytes[7] == UInt8(ascii: "1")
         return status >= 200 ? .began : .more
     }
 

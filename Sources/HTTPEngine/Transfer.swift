@@ -52,6 +52,9 @@ final class Transfer: @unchecked Sendable {  // owned by one thread at a time, a
         }
     }
 
+    /// Whether its body goes into memory of the caller's.
+    var isDownload: Bool { if case .download = target { true } else { false } }
+
     // MARK: What libcurl tells
 
     /// The request goes out on a connection; false to keep it from going out.
@@ -70,26 +73,59 @@ final class Transfer: @unchecked Sendable {  // owned by one thread at a time, a
         return true
     }
 
-    /// A header line; false to abort.
-    func takeHeader(_ line: UnsafeRawBufferPointer) -> Bool {
+    /// What a header line was.
+    enum HeaderStep {
+        case more
+        /// The head's last: `decideOnBody` is next.
+        case complete(HTTPResponseHead)
+        case abort
+    }
+
+    /// A header line.
+    func takeHeader(_ line: UnsafeRawBufferPointer) -> HeaderStep {
         received += line.count
         switch parser.take(line) {
-        case .more: return true
+        case .more: return .more
         case .began:
             let received = received
             changeClock { $0.replyBegan(at: now(), received: received) }
-            return true
-        case .head(let head): return decide(head)
+            return .more
+        case .head(let head):
+            self.head = head
+            return .complete(head)
         case .violation(let why):
             verdict = .failure(.protocolViolation, why)
-            return false
+            return .abort
         }
     }
+
+    /// Whether the reply's version lets a connection be used again unless it says otherwise.
+    var repliesPersistently: Bool { parser.isPersistentVersion }
 
     /// A piece of the body; false to abort.
     func takeBody(_ piece: UnsafeRawBufferPointer) -> Bool {
         received += piece.count
         return act(on: sink.take(piece))
+    }
+
+    /// Where the next bytes of the body belong, when that is memory of the caller's with room for more.
+    var bodyPlace: UnsafeMutableRawBufferPointer? { sink.place }
+
+    /// So many bytes were put into `bodyPlace`; false to abort.
+    func bodyArrived(_ count: Int) -> Bool {
+        received += count
+        sink.placed(count)
+        return true
+    }
+
+    /// Forgets a connection that brought nothing that counts: the request goes out again, on another one.
+    func startOver() {
+        parser = ReplyHeadParser()
+        head = nil
+        verdict = nil
+        wasConnected = false
+        received = 0
+        changeClock { $0 = TransferClock(request.timeouts, bodyCount: 0) }
     }
 
     /// Fills `buffer` with the next bytes of the request's body.
@@ -101,8 +137,9 @@ final class Transfer: @unchecked Sendable {  // owned by one thread at a time, a
 
     func seekBody(to offset: Int) -> Bool { cursor.seek(to: offset) }
 
-    private func decide(_ head: HTTPResponseHead) -> Bool {
-        self.head = head
+    /// The head is there: says where the body goes; false to abort.
+    func decideOnBody() -> Bool {
+        guard let head else { return false }
         switch target {
         case nil: return false
         case .array(let limit): sink.collect(limit: limit, strictly: true)

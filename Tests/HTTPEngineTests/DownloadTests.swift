@@ -3,13 +3,16 @@ import LinuxPlatform
 import TestSupport
 import Testing
 
+/// Each test runs twice: carried by the loop itself, and by libcurl.
 @Suite struct DownloadTests {
-    @Test func deliversARangeIntoThePlaceOfTheBuffer() async throws {
+    private func carrying(_ inPlace: Bool) -> EngineConfiguration { plain { $0.receivesInPlace = inPlace } }
+
+    @Test(arguments: [true, false]) func deliversARangeIntoThePlaceOfTheBuffer(inPlace: Bool) async throws {
         let body = pattern(300_000)
         let server = try ScriptedServer(answering: { ScriptedReply(206, body: Array(body[$0.range ?? 0..<0])) })
         let buffer = BufferLease(size: 200_100)
         let request = HTTPRequest("GET", server.url, headers: [("Range", "bytes=1000-200999")])
-        try await withEngine { engine in
+        try await withEngine(carrying(inPlace)) { engine in
             let download = HTTPDownload(request, into: buffer, at: 100) { _ in .deliver(count: 200_000) }
             let result = try await engine.fetch(download).get()
             #expect(result.delivered == 200_000)
@@ -17,7 +20,7 @@ import Testing
         }
     }
 
-    @Test func showsEachPieceToTheTapInOrder() async throws {
+    @Test(arguments: [true, false]) func showsEachPieceToTheTapInOrder(inPlace: Bool) async throws {
         let body = pattern(100_000)
         let server = try ScriptedServer(answering: { _ in ScriptedReply(200, body: body) })
         let seen = Lock<[UInt8]>([])
@@ -32,11 +35,11 @@ import Testing
             },
             decide: { _ in .deliver(count: 100_000) }
         )
-        try await withEngine { engine in _ = try await engine.fetch(download).get() }
+        try await withEngine(carrying(inPlace)) { engine in _ = try await engine.fetch(download).get() }
         #expect(seen.withLock { $0 } == body)
     }
 
-    @Test func tellsWhenTheRequestGoesOutAndThenShowsBytes() async throws {
+    @Test(arguments: [true, false]) func tellsWhenTheRequestGoesOutAndThenShowsBytes(inPlace: Bool) async throws {
         let server = try ScriptedServer(answering: { _ in ScriptedReply(200, body: pattern(10)) })
         let events = Lock<[String]>([])
         let download = HTTPDownload(
@@ -47,19 +50,19 @@ import Testing
             sent: { events.withLock { $0.append("sent") } },
             decide: { _ in .deliver(count: 10) }
         )
-        try await withEngine { engine in
+        try await withEngine(carrying(inPlace)) { engine in
             for _ in 0..<2 { _ = try await engine.fetch(download).get() }
         }
         // On a new connection and on one that was used before.
         #expect(events.withLock { $0 } == ["sent", "bytes", "sent", "bytes"])
     }
 
-    @Test func collectsAnErrorsTextUpToItsLimit() async throws {
+    @Test(arguments: [true, false]) func collectsAnErrorsTextUpToItsLimit(inPlace: Bool) async throws {
         let server = try ScriptedServer(answering: { _ in ScriptedReply(404, text: "no such object") })
         let download = HTTPDownload(HTTPRequest("GET", server.url), into: BufferLease(size: 10), at: 0) { head in
             head.status == 200 ? .deliver(count: 10) : .collect(limit: 7)
         }
-        try await withEngine { engine in
+        try await withEngine(carrying(inPlace)) { engine in
             for _ in 0..<2 {
                 let result = try await engine.fetch(download).get()
                 #expect(result.head.status == 404)
@@ -70,7 +73,7 @@ import Testing
         #expect(server.connections == 1, "a short rest is read, so that the connection can be used again")
     }
 
-    @Test func cutsAnEndlessErrorTextOff() async throws {
+    @Test(arguments: [true, false]) func cutsAnEndlessErrorTextOff(inPlace: Bool) async throws {
         let server = try ScriptedServer { connection in
             _ = try connection.readRequest()
             try connection.write("HTTP/1.1 500 Oh\r\n\r\n")
@@ -79,14 +82,14 @@ import Testing
         let download = HTTPDownload(HTTPRequest("GET", server.url), into: BufferLease(size: 10), at: 0) { _ in
             .collect(limit: 3)
         }
-        try await withEngine { engine in
+        try await withEngine(carrying(inPlace)) { engine in
             let result = try await engine.fetch(download).get()
             #expect(result.collected == Array("!!!".utf8))
         }
     }
 
-    @Test(arguments: ["Content-Length: 11\r\n", ""])
-    func neverWritesPastTheRoom(length: String) async throws {
+    @Test(arguments: ["Content-Length: 11\r\n", ""], [true, false])
+    func neverWritesPastTheRoom(length: String, inPlace: Bool) async throws {
         let server = try ScriptedServer { connection in
             _ = try connection.readRequest()
             try connection.write("HTTP/1.1 200 OK\r\n\(length)\r\n12345678901")
@@ -94,30 +97,30 @@ import Testing
         let buffer = BufferLease(size: 20)
         buffer.bytes.initializeMemory(as: UInt8.self, repeating: 0xEE)
         let download = HTTPDownload(HTTPRequest("GET", server.url), into: buffer, at: 5) { _ in .deliver(count: 10) }
-        try await withEngine { engine in
+        try await withEngine(carrying(inPlace)) { engine in
             #expect(await engine.fetch(download).failure?.code == .bodyTooLong)
         }
         #expect(buffer.bytes[..<5].allSatisfy { $0 == 0xEE })
         #expect(buffer.bytes[15...].allSatisfy { $0 == 0xEE })
     }
 
-    @Test func refusesToDeliverPastTheBuffer() async throws {
+    @Test(arguments: [true, false]) func refusesToDeliverPastTheBuffer(inPlace: Bool) async throws {
         let server = try ScriptedServer(answering: { _ in ScriptedReply(200, text: "1234") })
         let download = HTTPDownload(HTTPRequest("GET", server.url), into: BufferLease(size: 10), at: 8) { _ in
             .deliver(count: 4)
         }
-        try await withEngine { engine in
+        try await withEngine(carrying(inPlace)) { engine in
             #expect(await engine.fetch(download).failure?.code == .invalidRequest)
         }
     }
 
-    @Test(arguments: ["Content-Length: 10\r\n", "Content-Length: 4\r\n", ""])
-    func tellsABodyThatEndsEarly(length: String) async throws {
+    @Test(arguments: ["Content-Length: 10\r\n", "Content-Length: 4\r\n", ""], [true, false])
+    func tellsABodyThatEndsEarly(length: String, inPlace: Bool) async throws {
         let server = try ScriptedServer { connection in
             _ = try connection.readRequest()
             try connection.write("HTTP/1.1 200 OK\r\n\(length)\r\n1234")
         }
-        try await withEngine { engine in
+        try await withEngine(carrying(inPlace)) { engine in
             let failure = await engine.fetch(HTTPRequest("GET", server.url), into: BufferLease(size: 10)).failure
             #expect(failure?.code == .bodyTooShort)
             #expect(failure?.delivered == 4)
@@ -125,7 +128,7 @@ import Testing
         }
     }
 
-    @Test func tellsAResetInTheMiddleOfTheBody() async throws {
+    @Test(arguments: [true, false]) func tellsAResetInTheMiddleOfTheBody(inPlace: Bool) async throws {
         let arrived = Gate()
         let server = try ScriptedServer { connection in
             _ = try connection.readRequest()
@@ -141,17 +144,17 @@ import Testing
             tap: { _, _ in arrived.open() },
             decide: { _ in .deliver(count: 10) }
         )
-        try await withEngine { engine in
+        try await withEngine(carrying(inPlace)) { engine in
             let failure = await engine.fetch(download).failure
             #expect(failure?.code == .connectionLost)
             #expect(failure?.delivered == 4)
         }
     }
 
-    @Test func givesTheBufferBackBeforeItTells() async throws {
+    @Test(arguments: [true, false]) func givesTheBufferBackBeforeItTells(inPlace: Bool) async throws {
         let server = try ScriptedServer(answering: { _ in ScriptedReply(200, text: "1234") })
         let pool = BufferPool(bufferSize: 4096, capacity: 1)
-        try await withEngine { engine in
+        try await withEngine(carrying(inPlace)) { engine in
             for _ in 0..<3 {
                 let leased: Int = await withCheckedContinuation { continuation in
                     guard let lease = pool.lease() else { return continuation.resume(returning: -1) }
@@ -165,11 +168,12 @@ import Testing
         }
     }
 
-    @Test func keepsTwoHundredDownloadsApart() async throws {
+    @Test(arguments: [true, false]) func keepsTwoHundredDownloadsApart(inPlace: Bool) async throws {
         let body = pattern(2 << 20)
         let server = try ScriptedServer(answering: { ScriptedReply(206, body: Array(body[$0.range ?? 0..<0])) })
         try await withEngine(
             plain {
+                $0.receivesInPlace = inPlace
                 $0.threads = 2
                 $0.maximumConnectionsPerHost = 16
             }

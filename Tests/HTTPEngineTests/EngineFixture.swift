@@ -64,3 +64,8 @@ extension Result where Failure == HTTPFailure {
         if case .failure(let failure) = self { failure } else { nil }
     }
 }
+
+extension Result where Success == HTTPDownloadResult, Failure == HTTPFailure {
+    /// The bytes in the buffer, if it got a reply.
+    var delivered: Int? { try? get().delivered }
+}

@@ -10,20 +10,37 @@ final class TestAuthority {
         case selfSigned
     }
 
-    /// `openssl s_server`, which answers any GET with a page about the connection. Ends with the value.
+    /// Python's web server with TLS, which answers any GET with a file named `body`, on connections that stay open.
+    private static let program = """
+        import http.server, ssl, sys
+        body = open("body", "rb").read()
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(sys.argv[1] + ".pem", sys.argv[1] + ".key")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        print("ACCEPT 127.0.0.1:%d" % server.server_address[1], flush=True)
+        server.serve_forever()
+        """
+
+    /// A server in a process of its own, which ends with the value.
     final class Server {
         let port: UInt16
         var url: String { "https://127.0.0.1:\(port)/" }
         private let process: Process
 
-        init(directory: URL, _ certificate: Certificate) throws {
+        fileprivate init(_ command: String, _ arguments: [String], in directory: URL) throws {
             let output = Pipe()
             process = Process()
-            process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
+            process.executableURL = URL(fileURLWithPath: command)
             process.currentDirectoryURL = directory
-            process.arguments =
-                ["s_server", "-accept", "127.0.0.1:0", "-www"]
-                + ["-cert", "\(certificate).pem", "-key", "\(certificate).key"]
+            process.arguments = arguments
             process.standardOutput = output
             process.standardError = FileHandle.nullDevice
             process.standardInput = FileHandle.nullDevice
@@ -63,7 +80,22 @@ final class TestAuthority {
 
     deinit { try? FileManager.default.removeItem(at: directory) }
 
+    /// `openssl s_server`, which answers any GET with a page about the connection, and closes it.
     func server(_ certificate: Certificate) throws -> Server {
+        try make(certificate)
+        let name = certificate.rawValue
+        let arguments = ["s_server", "-accept", "127.0.0.1:0", "-www", "-cert", "\(name).pem", "-key", "\(name).key"]
+        return try Server("/usr/bin/openssl", arguments, in: directory)
+    }
+
+    /// One that answers any GET with these bytes, as often as it is asked on a connection.
+    func server(_ certificate: Certificate, serving body: [UInt8]) throws -> Server {
+        try make(certificate)
+        try Data(body).write(to: directory.appendingPathComponent("body"))
+        return try Server("/usr/bin/python3", ["-c", Self.program, certificate.rawValue], in: directory)
+    }
+
+    private func make(_ certificate: Certificate) throws {
         let name = certificate.rawValue
         let names = certificate == .wrongHost ? "DNS:other.example" : "IP:127.0.0.1,DNS:localhost"
         try "subjectAltName=\(names)".write(
@@ -82,7 +114,6 @@ final class TestAuthority {
                     + ["-days", certificate == .expired ? "-1" : "2"]
             )
         }
-        return try Server(directory: directory, certificate)
     }
 
     private func key(_ name: String) -> [String] {

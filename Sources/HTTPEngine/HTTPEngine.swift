@@ -4,10 +4,10 @@ package import Telemetry
 
 /// Carries HTTP/1.1 requests on threads of its own, over many connections that are kept and used again.
 ///
-/// The bytes of a download go from libcurl's buffer straight into the caller's memory. Requests past the connection
-/// limit wait their turn, and only their deadline runs meanwhile. A request whose reused connection turns out dead
-/// before any byte of a reply is sent again by libcurl itself, whatever its method (RFC 9110, section 9.2.2, lets a
-/// client do so when it can tell that it was never processed; preconditions are the caller's guard otherwise).
+/// The bytes of a plain download go from the socket into the caller's memory (`DirectTransfers`), of others from
+/// libcurl's buffer. Requests past the connection limit wait their turn, and only their deadline runs meanwhile. A request
+/// that only reads, and whose reused connection turns out dead before any byte of a reply, is sent again (RFC 9110,
+/// section 9.2.2); of any other it is the caller's to decide.
 /// Redirects are not followed, bodies not decoded, certificates always verified.
 package final class HTTPEngine: HTTPTransport {
     private struct State {

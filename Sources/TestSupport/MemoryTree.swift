@@ -7,21 +7,45 @@ package import WriteBack
 /// What a journal keeps it keeps, too: nodes, handles, the answers of calls that are done once. A test that gives it to the next
 /// session of a mount plays a worker that died, with everything written down.
 package final class MemoryTree: WritableTree {
+    /// What becomes of a call.
+    package enum Step: Hashable, Sendable {
+        case proceed
+        case fail(Errno)
+        /// It is done by `letGo`, or fails with `interrupted`; others go on meanwhile.
+        case wait
+    }
+
+    /// Called before and after each call of the kernel is done, by the thread that brought it, with no lock held; may block.
+    /// What it returns after that does not matter.
+    ///
+    /// `call` is the name of the method, as #function has it.
+    package typealias Intervention = @Sendable (_ call: String, _ request: TreeRequest?, _ isDone: Bool) -> Step
+
+    private typealias Body<Value> = @Sendable (inout MemoryTreeState, UnixTime) throws(Errno) -> Value
+
     private struct State {
         var files: MemoryTreeState
         var answers: [UInt64: any Sendable] = [:]
         var repeated = 0
+        var waiting: [UInt64: @Sendable (Errno?) -> Void] = [:]
         var observer: (@Sendable (TreeChange) -> Void)?
     }
 
     private let time: any TimeSource
+    private let intervention: Intervention
     private let state: Lock<State>
 
     /// - Parameters:
     ///   - user: who owns the root.
     ///   - time: gives files their times.
-    package init(user: UInt32 = 0, group: UInt32 = 0, time: any TimeSource = SystemTime()) {
+    package init(
+        user: UInt32 = 0,
+        group: UInt32 = 0,
+        time: any TimeSource = SystemTime(),
+        intervention: @escaping Intervention = { _, _, _ in .proceed }
+    ) {
         self.time = time
+        self.intervention = intervention
         let owner = TreeRequest(number: 0, user: user, group: group)
         state = Lock(State(files: MemoryTreeState(owner: owner, now: time.timeOfDay())))
     }
@@ -36,39 +60,78 @@ package final class MemoryTree: WritableTree {
     package var keptAnswers: Int { state.withLock { $0.answers.count } }
     /// Requests that were answered as they had been before.
     package var repeated: Int { state.withLock { $0.repeated } }
+    /// Calls that wait.
+    package var waiting: Int { state.withLock { $0.waiting.count } }
+
+    /// Does all calls that wait.
+    package func letGo() {
+        let waiting = state.withLock { state in
+            defer { state.waiting = [:] }
+            return state.waiting
+        }
+        for (_, proceed) in waiting.sorted(by: { $0.key < $1.key }) { proceed(nil) }
+    }
 
     /// Says that something has changed without a request of the kernel.
     package func tell(_ change: TreeChange) { state.withLock { $0.observer }?(change) }
 
     // MARK: How calls are done
 
-    private func answer<Value>(
+    /// Does a call that may be repeated.
+    private func answer<Value: Sendable>(
+        _ request: TreeRequest,
         _ completion: @escaping Completion<Value>,
-        _ body: (inout MemoryTreeState, UnixTime) throws(Errno) -> Value
+        call: String = #function,
+        _ body: @escaping Body<Value>
     ) {
-        let now = time.timeOfDay()
-        let result = state.withLock { state in
-            Result { () throws(Errno) in try body(&state.files, now) }
+        begin(request, call, completion) { [self] in
+            let now = time.timeOfDay()
+            return state.withLock { state in Result { () throws(Errno) in try body(&state.files, now) } }
         }
-        completion(result)
     }
 
+    /// Does a call, or finds out that it was done.
     private func once<Value: Sendable>(
         _ request: TreeRequest?,
         _ completion: @escaping Completion<Value>,
-        _ body: (inout MemoryTreeState, UnixTime) throws(Errno) -> Value
+        call: String = #function,
+        _ body: @escaping Body<Value>
     ) {
-        let now = time.timeOfDay()
-        let result = state.withLock { state -> Result<Value, Errno> in
-            if let request, request.isResent, let old = state.answers[request.number] as? Result<Value, Errno> {
-                state.repeated += 1
-                return old
+        begin(request, call, completion) { [self] in
+            let now = time.timeOfDay()
+            return state.withLock { state -> Result<Value, Errno> in
+                if let request, request.isResent, let old = state.answers[request.number] as? Result<Value, Errno> {
+                    state.repeated += 1
+                    return old
+                }
+                let result = Result { () throws(Errno) in try body(&state.files, now) }
+                if let request { state.answers[request.number] = result }
+                return result
             }
-            let result = Result { () throws(Errno) in try body(&state.files, now) }
-            if let request { state.answers[request.number] = result }
-            return result
         }
-        completion(result)
+    }
+
+    private func begin<Value: Sendable>(
+        _ request: TreeRequest?,
+        _ call: String,
+        _ completion: @escaping Completion<Value>,
+        _ perform: @escaping @Sendable () -> Result<Value, Errno>
+    ) {
+        let finish = { @Sendable [self] in
+            let result = perform()
+            _ = intervention(call, request, true)
+            completion(result)
+        }
+        switch intervention(call, request, false) {
+        case .proceed: finish()
+        case .fail(let error): completion(.failure(error))
+        case .wait:
+            state.withLock { state in
+                state.waiting[request?.number ?? 0] = { error in
+                    if let error { completion(.failure(error)) } else { finish() }
+                }
+            }
+        }
     }
 
     private static func entry(_ attributes: TreeAttributes) -> TreeEntry {
@@ -83,7 +146,7 @@ package final class MemoryTree: WritableTree {
         in directory: TreeNode,
         _ completion: @escaping Completion<TreeLookup>
     ) {
-        answer(completion) { (files, _) throws(Errno) in
+        answer(request, completion) { (files, _) throws(Errno) in
             TreeLookup(try files.lookup(name, in: directory), validUntil: .distantFuture)
         }
     }
@@ -93,7 +156,7 @@ package final class MemoryTree: WritableTree {
     package func forget(_ node: TreeNode, lookups: UInt64) { state.withLock { $0.files.forget(node, lookups) } }
 
     package func attributes(_ request: TreeRequest, _ node: TreeNode, _ completion: @escaping Completion<TreeEntry>) {
-        answer(completion) { (files, _) throws(Errno) in Self.entry(try files.attributes(node)) }
+        answer(request, completion) { (files, _) throws(Errno) in Self.entry(try files.attributes(node)) }
     }
 
     package func setAttributes(
@@ -103,7 +166,7 @@ package final class MemoryTree: WritableTree {
         through handle: TreeHandle?,
         _ completion: @escaping Completion<TreeEntry>
     ) {
-        answer(completion) { (files, now) throws(Errno) in
+        answer(request, completion) { (files, now) throws(Errno) in
             if let handle { try files.check(handle) }
             return Self.entry(try files.change(node, changes, now))
         }
@@ -134,7 +197,7 @@ package final class MemoryTree: WritableTree {
     }
 
     package func linkTarget(_ request: TreeRequest, _ node: TreeNode, _ completion: @escaping Completion<String>) {
-        answer(completion) { (files, _) throws(Errno) in try files.target(node) }
+        answer(request, completion) { (files, _) throws(Errno) in try files.target(node) }
     }
 
     package func unlink(
@@ -176,7 +239,8 @@ package final class MemoryTree: WritableTree {
         limit: Int,
         _ completion: @escaping Completion<TreeListing>
     ) {
-        answer(completion) { (files, _) throws(Errno) in try files.list(directory, after: cookie, limit: limit) }
+        answer(request, completion) { (files, _) throws(Errno) in try files.list(directory, after: cookie, limit: limit)
+        }
     }
 
     package func synchronizeDirectory(
@@ -184,7 +248,7 @@ package final class MemoryTree: WritableTree {
         _ directory: TreeNode,
         _ completion: @escaping Completion<Void>
     ) {
-        answer(completion) { (files, _) throws(Errno) in _ = try files.attributes(directory) }
+        answer(request, completion) { (files, _) throws(Errno) in _ = try files.attributes(directory) }
     }
 
     // MARK: Files
@@ -243,7 +307,7 @@ package final class MemoryTree: WritableTree {
             case .failure(let error): completion(.failure(error))
             }
         }
-        answer(copy) { (files, _) throws(Errno) in try files.read(handle, at: offset, count: count) }
+        answer(request, copy) { (files, _) throws(Errno) in try files.read(handle, at: offset, count: count) }
     }
 
     package func write(
@@ -253,11 +317,12 @@ package final class MemoryTree: WritableTree {
         at offset: Int,
         _ completion: @escaping Completion<Void>
     ) {
-        answer(completion) { (files, now) throws(Errno) in try files.write(handle, bytes, at: offset, now) }
+        let copy = Array(bytes)
+        answer(request, completion) { (files, now) throws(Errno) in try files.write(handle, copy, at: offset, now) }
     }
 
     package func flush(_ request: TreeRequest, _ handle: TreeHandle, _ completion: @escaping Completion<Void>) {
-        answer(completion) { (files, _) throws(Errno) in try files.check(handle) }
+        answer(request, completion) { (files, _) throws(Errno) in try files.check(handle) }
     }
 
     package func synchronize(
@@ -266,7 +331,7 @@ package final class MemoryTree: WritableTree {
         isDataOnly: Bool,
         _ completion: @escaping Completion<Void>
     ) {
-        answer(completion) { (files, _) throws(Errno) in try files.check(handle) }
+        answer(request, completion) { (files, _) throws(Errno) in try files.check(handle) }
     }
 
     package func allocate(
@@ -276,7 +341,7 @@ package final class MemoryTree: WritableTree {
         growsFile: Bool,
         _ completion: @escaping Completion<Void>
     ) {
-        answer(completion) { (files, now) throws(Errno) in
+        answer(request, completion) { (files, now) throws(Errno) in
             try files.allocate(handle, range, growsFile: growsFile, now)
         }
     }
@@ -293,7 +358,7 @@ package final class MemoryTree: WritableTree {
         _ name: String,
         _ completion: @escaping Completion<[UInt8]>
     ) {
-        answer(completion) { (files, _) throws(Errno) in
+        answer(request, completion) { (files, _) throws(Errno) in
             guard let value = try files.extended(node)[name] else { throw .noData }
             return value
         }
@@ -304,7 +369,7 @@ package final class MemoryTree: WritableTree {
         _ node: TreeNode,
         _ completion: @escaping Completion<[String]>
     ) {
-        answer(completion) { (files, _) throws(Errno) in try files.extended(node).keys.sorted() }
+        answer(request, completion) { (files, _) throws(Errno) in try files.extended(node).keys.sorted() }
     }
 
     package func setExtendedAttribute(
@@ -330,13 +395,14 @@ package final class MemoryTree: WritableTree {
     // MARK: The mount
 
     package func space(_ request: TreeRequest, _ completion: @escaping Completion<TreeSpace>) {
-        answer(completion) { (files, _) in
+        answer(request, completion) { (files, _) in
             TreeSpace(totalBytes: 1 << 40, freeBytes: 1 << 39, files: files.nodeCount)
         }
     }
 
-    /// Nothing waits.
-    package func interrupt(_ request: TreeRequest) {}
+    package func interrupt(_ request: TreeRequest) {
+        state.withLock { $0.waiting.removeValue(forKey: request.number) }?(.interrupted)
+    }
 
     package func answered(_ request: TreeRequest) { state.withLock { $0.answers[request.number] = nil } }
 

@@ -317,7 +317,7 @@ struct MemoryTreeState {
 
     mutating func write(
         _ handle: TreeHandle,
-        _ bytes: UnsafeRawBufferPointer,
+        _ bytes: [UInt8],
         at offset: Int,
         _ now: UnixTime
     ) throws(Errno) {

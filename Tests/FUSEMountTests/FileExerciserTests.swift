@@ -49,7 +49,7 @@ import WriteBack
                 drop()
                 size = offset if kind == "t" else draw.choice([0, size // 2, min(limit, size + 5000)])
                 for base, fd in zip([root, local], both):
-                    os.ftruncate(fd, size) if draw.random() < 2 and step % 2 else os.truncate(os.path.join(base, "f"), size)
+                    os.ftruncate(fd, size) if step % 2 else os.truncate(os.path.join(base, "f"), size)
             elif kind == "m" and size:
                 if not mappings or len(mappings[0]) != size:
                     drop()

@@ -6,11 +6,8 @@ import WriteBack
 
 @testable import FUSEMount
 
-/// Random changes of names, made on the mount and on this machine's disk: each answers the same, and the trees are the same.
-@Suite(.serialized) struct NameExerciserTests {
-    private static let operations = SeedSlice.first(1, ofSoak: 2).count == 1 ? 1500 : 20_000
-
-    private static let script = """
+enum NameExerciser {
+    static let script = """
         seed, count = int(sys.argv[2]), int(sys.argv[3])
         import ctypes
         libc = ctypes.CDLL(None, use_errno=True)
@@ -36,7 +33,6 @@ import WriteBack
                 for name in sorted(directories + files): lines.append((os.path.join(base, name), seen(os.path.join(base, name))))
             return sorted(lines)
         flags = [os.O_WRONLY | os.O_CREAT | more for more in [0, os.O_EXCL, os.O_TRUNC, os.O_APPEND, os.O_NOFOLLOW, os.O_DIRECTORY]]
-        # Names below links would lead out of one tree into another.
         def operation():
             a, b, data = path(), path(), draw.randbytes(draw.randrange(50))
             n, mode, flag = draw.randrange(100), draw.choice([0o600, 0o644, 0o755]), draw.choice(flags)
@@ -62,11 +58,16 @@ import WriteBack
                 trees = [outcome(base, tree) for base in [root, local]]
                 if trees[0] != trees[1]: print(f"seed {seed}, step {step}: {trees[0]} and not {trees[1]}"); break
         """
+}
+
+/// Random changes of names, made on the mount and on this machine's disk: each answers the same, and the trees are the same.
+@Suite(.serialized) struct NameExerciserTests {
+    private static let operations = SeedSlice.first(1, ofSoak: 2).count == 1 ? 1500 : 20_000
 
     @Test(arguments: SeedSlice.first(4, ofSoak: 20))
     func theSameAsOnADisk(seed: UInt64) async throws {
         let rig = try WritableRig()
-        let said = try await rig.python(Self.script, ["\(seed)", "\(Self.operations)"])
+        let said = try await rig.python(NameExerciser.script, ["\(seed)", "\(Self.operations)"])
         #expect(said == "")
         #expect(rig.unmount())
         #expect(rig.tree.openHandles == 0)

@@ -18,8 +18,11 @@ final class WritableRig: Sendable {
     /// Beside the mount, on this machine's own filesystem.
     var local: String { directory.appending("local") }
 
-    /// - Parameter served: what is mounted, around `tree`.
-    init(threads: Int = 4, _ served: (MemoryTree) -> any WritableTree = { $0 }) throws {
+    /// - Parameter intervention: what becomes of a call before it is done.
+    init(
+        threads: Int = 4,
+        _ intervention: @escaping @Sendable (_ call: String) -> MemoryTree.Step = { _ in .proceed }
+    ) throws {
         guard access("/dev/fuse", R_OK | W_OK) == 0 else {
             throw MountedRig.Failed(description: "mount tests need /dev/fuse, which is missing or closed to this user")
         }
@@ -27,11 +30,13 @@ final class WritableRig: Sendable {
         for name in ["mnt", "local"] {
             guard mkdir(directory.appending(name), 0o755) == 0 else { throw Errno.current }
         }
-        tree = MemoryTree(user: getuid(), group: getgid())
+        tree = MemoryTree(user: getuid(), group: getgid()) { call, _, isDone in
+            isDone ? .proceed : intervention(call)
+        }
         let ending = NamedEvent()
         self.ending = ending
         mount = try FUSEMount(
-            served(tree),
+            tree,
             at: MountPoint(directory.appending("mnt")),
             FUSEMount.Options(kernelReadAhead: nil, threads: threads),
             log: Log(sink: LogLines())

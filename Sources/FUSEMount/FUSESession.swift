@@ -20,8 +20,10 @@ class FUSESession: @unchecked Sendable {  // libfuse's session is thread-safe; a
 
     /// How much of a request's memory is touched beforehand.
     private let usualRequest: Int
-    /// What else the kernel shall do, beside what is good for all: flags of INIT.
+    /// What else the kernel shall do, beside what is good for all: flags of INIT that libfuse knows.
     private let wanted: UInt32
+    /// The same, of flags that it does not know.
+    private let wantedBesides: InitReply.Agreement
     let activity = SessionActivity()
     let metrics: MountMetrics
     /// Nil when it is switched off.
@@ -48,6 +50,7 @@ class FUSESession: @unchecked Sendable {  // libfuse's session is thread-safe; a
     ///   - operations: of the subclass.
     ///   - usualRequest: bytes; larger requests are rare.
     ///   - wanted: flags of INIT (FUSE_CAP_…) that libfuse knows, for where the kernel has them.
+    ///   - wantedBesides: what else of INIT, for where the kernel has it.
     ///   - backings: where the kernel behind an open /dev/fuse takes files to read them by itself; nil: it shall not.
     ///   - usesResend: agree upon that the kernel sends requests again.
     ///   - records: notes for the process that comes after this one, and of the one before.
@@ -57,6 +60,7 @@ class FUSESession: @unchecked Sendable {  // libfuse's session is thread-safe; a
         _ operations: fuse_lowlevel_ops,
         usualRequest: Int,
         wanted: UInt32 = 0,
+        wantedBesides: InitReply.Agreement = [],
         backings: ((Int32) -> any BackingRegistry)?,
         usesResend: Bool = true,
         records: SessionRecords? = nil,
@@ -66,6 +70,7 @@ class FUSESession: @unchecked Sendable {  // libfuse's session is thread-safe; a
     ) throws(MountError) {
         self.usualRequest = usualRequest
         self.wanted = wanted
+        self.wantedBesides = wantedBesides
         self.log = log
         self.ended = ended
         self.metrics = metrics
@@ -211,6 +216,7 @@ class FUSESession: @unchecked Sendable {  // libfuse's session is thread-safe; a
         var wanted: InitReply.Agreement = []
         if request.offersPassthrough, passthrough != nil { wanted.insert(.passthrough) }
         if canResend, records != nil { wanted.insert(.resend) }
+        if request.offersPrivilegeClearing { wanted.formUnion(wantedBesides.intersection(.privilegeClearing)) }
         negotiation.withLock { $0 = InitNegotiation(unique: request.unique, wanted: wanted) }
     }
 

@@ -35,6 +35,8 @@ final class WritableSession: FUSESession, @unchecked Sendable {  // what it adds
             // Writes are as large as can be.
             usualRequest: Self.maximumRequest,
             wanted: UInt32(FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_CACHE_SYMLINKS),
+            // Files have no such bits (`TreeAttributes.mode`).
+            wantedBesides: .privilegeClearing,
             backings: nil,
             usesResend: usesResend,
             records: records,

@@ -47,6 +47,8 @@ final class DyingRig: Sendable {
         try serve()
     }
 
+    /// Requests that the session that lives has answered.
+    var answered: UInt64 { kept.answered }
     var deaths: Int { state.withLock(\.deaths) }
     var failure: String? { state.withLock(\.failure) }
     var served: MemoryTree? { tree.withLock { $0 } }

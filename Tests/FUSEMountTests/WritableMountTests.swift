@@ -211,4 +211,18 @@ import WriteBack
             """
         )
     }
+
+    /// The kernel does not ask for a file's capabilities before each write.
+    @Test func aWriteIsOneRequest() async throws {
+        let rig = try DyingRig { _, _, _ in false }
+        let said = try await rig.python(
+            """
+            fd = os.open("f", os.O_WRONLY | os.O_CREAT)
+            for n in range(1000): os.write(fd, b"x")
+            """
+        )
+        #expect(said == "")
+        #expect((1000..<1050).contains(rig.answered), "\(rig.answered) requests")
+        #expect(try rig.unmount())
+    }
 }

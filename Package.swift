@@ -97,7 +97,10 @@ let package = Package(
                 "Telemetry",
             ]
         ),
-        library("FUSEMount", ["CFuse3", "CLinux", "Filesystem", "BlockCache", "LinuxPlatform", "Telemetry"]),
+        library(
+            "FUSEMount",
+            ["CFuse3", "CLinux", "Filesystem", "WriteBack", "BlockCache", "LinuxPlatform", "Telemetry"]
+        ),
         library("AdminEndpoint", ["Checksums", "LinuxPlatform", "Telemetry"]),
         library("MountKeeper", ["FUSEMount", "LinuxPlatform", "Telemetry"]),
         library(
@@ -129,7 +132,7 @@ let package = Package(
             ],
             swiftSettings: strict
         ),
-        library("TestSupport", ["HTTPEngine", "ObjectStorage", "Checksums", "LinuxPlatform"]),
+        library("TestSupport", ["WriteBack", "HTTPEngine", "ObjectStorage", "Checksums", "LinuxPlatform"]),
 
         // One test target per library; system tests drive the release binaries.
         tests("LinuxPlatform"),
@@ -168,7 +171,7 @@ let package = Package(
             ["BlockCache", "ModelFormats", "TransferEngine", "Manifests", "ObjectStorage", "Checksums"]
         ),
         tests("Filesystem", ["ReadAhead", "BlockCache", "Manifests", "ObjectStorage", "Checksums", "Telemetry"]),
-        tests("FUSEMount", ["Filesystem", "BlockCache", "ObjectStorage", "Checksums", "Telemetry"]),
+        tests("FUSEMount", ["Filesystem", "WriteBack", "BlockCache", "ObjectStorage", "Checksums", "Telemetry"]),
         tests("AdminEndpoint", ["Telemetry"]),
         tests("MountService", ["AdminEndpoint"]),
         tests("MountKeeper", ["FUSEMount"]),

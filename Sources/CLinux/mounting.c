@@ -35,6 +35,8 @@ int clinux_filesystem_answers(const char *path) {
 
 unsigned long clinux_mount_flags_read_only(void) { return MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOATIME; }
 
+unsigned long clinux_mount_flags_writable(void) { return MS_NOSUID | MS_NODEV | MS_NOATIME; }
+
 union descriptor_control {
     struct cmsghdr align;
     char bytes[CMSG_SPACE(sizeof(int))];

@@ -11,18 +11,20 @@ struct Channel: ~Copyable {
     init(descriptor: consuming FileDescriptor) { self.descriptor = descriptor }
 
     /// Mounts by mount(2), or by fusermount3 where we may not.
-    init(mountingAt path: String, allowsOthers: Bool) throws(MountError) {
+    init(mountingAt path: String, allowsOthers: Bool, isWritable: Bool) throws(MountError) {
         let common = "default_permissions,max_read=\(FUSESession.maximumRead)\(allowsOthers ? ",allow_other" : "")"
-        if let device = try Self.mount(path, common) {
+        if let device = try Self.mount(path, common, isWritable) {
             descriptor = device
         } else {
-            let options = "ro,nosuid,nodev,noatime,fsname=penstock,subtype=penstock," + common
+            let options = "\(isWritable ? "rw" : "ro"),nosuid,nodev,noatime,fsname=penstock,subtype=penstock," + common
             descriptor = try FUSERMount.mount(path, options: options)
         }
     }
 
     /// Nil when this process is not allowed to.
-    private static func mount(_ path: String, _ common: String) throws(MountError) -> FileDescriptor? {
+    private static func mount(_ path: String, _ common: String, _ isWritable: Bool) throws(MountError)
+        -> FileDescriptor?
+    {
         let device: FileDescriptor
         do {
             device = try FileDescriptor(path: "/dev/fuse", flags: O_RDWR)
@@ -31,7 +33,7 @@ struct Channel: ~Copyable {
             throw MountError(.noFUSE, "cannot open /dev/fuse: \(error); the kernel module or the device is missing")
         }
         let options = "fd=\(device.rawValue),rootmode=40000,user_id=\(getuid()),group_id=\(getgid())," + common
-        let flags = clinux_mount_flags_read_only()
+        let flags = isWritable ? clinux_mount_flags_writable() : clinux_mount_flags_read_only()
         if clinux_mount("penstock", path, MountPoint.filesystemType, flags, options) == 0 { return device }
         let error = Errno.current
         if error == .permission { return nil }

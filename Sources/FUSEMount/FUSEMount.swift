@@ -2,8 +2,9 @@ package import Filesystem
 import Glibc
 import LinuxPlatform
 package import Telemetry
+package import WriteBack
 
-/// A filesystem, mounted: from `init` until `stop`, or until somebody unmounts it.
+/// A filesystem, or a tree that is written to, mounted: from `init` until `stop`, or until somebody unmounts it.
 package final class FUSEMount: Sendable {
     package struct Options: Sendable {
         /// Other users than this process's may read it.
@@ -46,6 +47,21 @@ package final class FUSEMount: Sendable {
     package let mountPoint: MountPoint
     private let session: FUSESession
 
+    /// What is mounted.
+    private enum Content {
+        case filesystem(Filesystem)
+        case tree(any WritableTree)
+
+        var isWritable: Bool { if case .tree = self { true } else { false } }
+    }
+
+    /// Who reports what, and to whom.
+    private struct Reports {
+        var metrics: MetricRegistry
+        var log: Log
+        var ended: @Sendable () -> Void
+    }
+
     /// Mounts, and serves from threads of its own.
     ///
     /// - Parameter ended: called once when the kernel has let go of the mount, whoever unmounted it.
@@ -57,15 +73,45 @@ package final class FUSEMount: Sendable {
         log: Log,
         ended: @escaping @Sendable () -> Void
     ) throws(MountError) {
+        let reports = Reports(metrics: metrics, log: log, ended: ended)
+        try self.init(mounting: .filesystem(filesystem), at: mountPoint, options, reports)
+    }
+
+    /// Mounts what can be written to, and serves from threads of its own. Owners and passthrough of the options do not
+    /// matter: the tree says whose its files are, and answers all reads.
+    ///
+    /// - Parameter ended: called once when the kernel has let go of the mount, whoever unmounted it.
+    package convenience init(
+        _ tree: any WritableTree,
+        at mountPoint: MountPoint,
+        _ options: Options,
+        metrics: MetricRegistry = MetricRegistry(),
+        log: Log,
+        ended: @escaping @Sendable () -> Void
+    ) throws(MountError) {
+        let reports = Reports(metrics: metrics, log: log, ended: ended)
+        try self.init(mounting: .tree(tree), at: mountPoint, options, reports)
+    }
+
+    private convenience init(
+        mounting content: Content,
+        at mountPoint: MountPoint,
+        _ options: Options,
+        _ reports: Reports
+    ) throws(MountError) {
         _ = try mountPoint.prepare(isForced: options.isForced)
-        let connection = try MountConnection(mountingAt: mountPoint, allowsOthers: options.allowsOthers)
+        let connection = try MountConnection(
+            mountingAt: mountPoint,
+            allowsOthers: options.allowsOthers,
+            isWritable: content.isWritable
+        )
         do throws(MountError) {
-            try self.init(filesystem, connection, at: mountPoint, nil, options, metrics, log, ended)
+            try self.init(content, connection, at: mountPoint, nil, options, reports)
         } catch {
             try? mountPoint.detach()
             throw error
         }
-        raiseReadAhead(options, log)
+        raiseReadAhead(options, reports.log)
     }
 
     /// Serves a mount that a keeper holds; goes on where a former process was, if there was one.
@@ -83,45 +129,92 @@ package final class FUSEMount: Sendable {
         log: Log,
         ended: @escaping @Sendable () -> Void
     ) throws(MountError) {
+        let reports = Reports(metrics: metrics, log: log, ended: ended)
+        try self.init(serving: .filesystem(filesystem), connection, of: kept, options, reports)
+    }
+
+    /// Serves a writable mount that a keeper holds; goes on where a former process was, if there was one.
+    ///
+    /// - Parameters:
+    ///   - tree: with what the former process wrote down of this mount: nodes, open handles, answers.
+    ///   - connection: from `kept`, of a mount that was made writable.
+    ///   - ended: called once when the kernel has let go of the mount, whoever unmounted it.
+    package convenience init(
+        _ tree: any WritableTree,
+        _ connection: consuming MountConnection,
+        of kept: KeptMount,
+        _ options: Options,
+        metrics: MetricRegistry = MetricRegistry(),
+        log: Log,
+        ended: @escaping @Sendable () -> Void
+    ) throws(MountError) {
+        let reports = Reports(metrics: metrics, log: log, ended: ended)
+        try self.init(serving: .tree(tree), connection, of: kept, options, reports)
+    }
+
+    private convenience init(
+        serving content: Content,
+        _ connection: consuming MountConnection,
+        of kept: KeptMount,
+        _ options: Options,
+        _ reports: Reports
+    ) throws(MountError) {
         let records: SessionRecords
         do throws(Errno) {
             let opens = try kept.openMemory()
-            records = try SessionRecords(worker: kept.worker, kept.state, opens: opens)
+            records = try SessionRecords(
+                worker: kept.worker,
+                kept.state,
+                opens: opens,
+                countsHandles: !content.isWritable
+            )
         } catch {
             throw MountError("cannot take over what is open", error)
         }
-        try self.init(filesystem, connection, at: kept.mountPoint, records, options, metrics, log, ended)
+        try self.init(content, connection, at: kept.mountPoint, records, options, reports)
         if records.isResumed {
-            log.info("another process serves the mount now", ["process": .integer(Int(kept.worker))])
+            reports.log.info("another process serves the mount now", ["process": .integer(Int(kept.worker))])
         } else {
-            raiseReadAhead(options, log)
+            raiseReadAhead(options, reports.log)
         }
     }
 
     private init(
-        _ filesystem: Filesystem,
+        _ content: Content,
         _ connection: consuming MountConnection,
         at mountPoint: MountPoint,
         _ records: SessionRecords?,
         _ options: Options,
-        _ metrics: MetricRegistry,
-        _ log: Log,
-        _ ended: @escaping @Sendable () -> Void
+        _ reports: Reports
     ) throws(MountError) {
         self.mountPoint = mountPoint
         let channel = connection.takeChannel()
-        let backings = options.usesPassthrough ? options.backings : nil
-        session = try FUSESession(
-            channel,
-            filesystem: filesystem,
-            owners: (options.user, options.group),
-            backings: backings,
-            usesResend: options.usesResend,
-            records: records,
-            metrics: MountMetrics(metrics),
-            log: log,
-            ended: ended
-        )
+        let metrics = MountMetrics(reports.metrics)
+        switch content {
+        case .filesystem(let filesystem):
+            let backings = options.usesPassthrough ? options.backings : nil
+            session = try ReadOnlySession(
+                channel,
+                filesystem: filesystem,
+                owners: (options.user, options.group),
+                backings: backings,
+                usesResend: options.usesResend,
+                records: records,
+                metrics: metrics,
+                log: reports.log,
+                ended: reports.ended
+            )
+        case .tree(let tree):
+            session = try WritableSession(
+                channel,
+                tree: tree,
+                usesResend: options.usesResend,
+                records: records,
+                metrics: metrics,
+                log: reports.log,
+                ended: reports.ended
+            )
+        }
         try session.start(threads: min(max(options.threads, 1), 16))
     }
 

@@ -9,18 +9,21 @@ import Telemetry
 /// libfuse's low-level session on a channel of ours, and the threads that feed it.
 ///
 /// Each thread reads requests from the kernel into a buffer of its own and lets libfuse call the operations, which answer
-/// at once or park a `FUSEReply`. The kernel orders nothing between them.
-final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-safe; all else here is constant or locked
+/// at once or park a `FUSEReply`. The kernel orders nothing between them. What is asked is answered by the subclass whose
+/// operations they are: `ReadOnlySession`, `WritableSession`.
+class FUSESession: @unchecked Sendable {  // libfuse's session is thread-safe; all else here is constant or locked
     /// The kernel's largest request for bytes: 256 pages (FUSE_MAX_MAX_PAGES).
     static let maximumRead = 1 << 20
     /// max_write and the headers: the kernel refuses to be read with less.
-    private static let bufferSize = maximumRead + 4096
+    static let maximumRequest = maximumRead + 4096
     static let maximumBackground: UInt32 = 512
-    /// Only requests that change something are larger, and those are refused.
-    private static let usualRequest = 128 << 10
 
-    let filesystem: Filesystem
-    let owners: (user: UInt32, group: UInt32)
+    /// How much of a request's memory is touched beforehand.
+    private let usualRequest: Int
+    /// What else the kernel shall do, beside what is good for all: flags of INIT that libfuse knows.
+    private let wanted: UInt32
+    /// The same, of flags that it does not know.
+    private let wantedBesides: InitReply.Agreement
     let activity = SessionActivity()
     let metrics: MountMetrics
     /// Nil when it is switched off.
@@ -37,21 +40,27 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
     private let isNegotiating = Atomic<Bool>(true)
     // Set once in init, before any thread runs.
     private var session: OpaquePointer?
-    private var notifier: KernelNotifier?
+    private(set) var notifier: KernelNotifier?
     // Set once before any thread runs.
     private var ownDevice: FileDescriptor?
     /// Where requests are read and answered.
     private var device: Int32
 
     /// - Parameters:
+    ///   - operations: of the subclass.
+    ///   - usualRequest: bytes; larger requests are rare.
+    ///   - wanted: flags of INIT (FUSE_CAP_…) that libfuse knows, for where the kernel has them.
+    ///   - wantedBesides: what else of INIT, for where the kernel has it.
     ///   - backings: where the kernel behind an open /dev/fuse takes files to read them by itself; nil: it shall not.
     ///   - usesResend: agree upon that the kernel sends requests again.
     ///   - records: notes for the process that comes after this one, and of the one before.
     ///   - ended: called on the last thread's way out: the kernel has let go of the mount.
     init(
         _ channel: consuming Channel,
-        filesystem: Filesystem,
-        owners: (user: UInt32, group: UInt32),
+        _ operations: fuse_lowlevel_ops,
+        usualRequest: Int,
+        wanted: UInt32 = 0,
+        wantedBesides: InitReply.Agreement = [],
         backings: ((Int32) -> any BackingRegistry)?,
         usesResend: Bool = true,
         records: SessionRecords? = nil,
@@ -59,8 +68,9 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
         log: Log,
         ended: @escaping @Sendable () -> Void
     ) throws(MountError) {
-        self.filesystem = filesystem
-        self.owners = owners
+        self.usualRequest = usualRequest
+        self.wanted = wanted
+        self.wantedBesides = wantedBesides
         self.log = log
         self.ended = ended
         self.metrics = metrics
@@ -72,7 +82,7 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
         passthrough = backings.map {
             Passthrough($0(descriptor), inherited: records?.inherited ?? [], metrics: metrics, log: log)
         }
-        var operations = FUSEOperations.table()
+        var operations = operations
         // Unretained: `session` is destroyed only in deinit, and no callback runs then.
         let context = Unmanaged.passUnretained(self).toOpaque()
         var name: [UnsafeMutablePointer<CChar>?] = [strdup("penstock"), nil]
@@ -96,24 +106,26 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
         guard result == 0 else { throw MountError("libfuse refused the channel", Errno(abs(result))) }
         // From here on libfuse closes it, in fuse_session_destroy.
         _ = channel.descriptor.release()
-        let notifier = KernelNotifier { [weak self] directory, name in self?.forget(name, in: directory) }
-        self.notifier = notifier
-        filesystem.observeNames { directory, names in notifier.forget(names, in: directory) }
+        notifier = KernelNotifier { [weak self] notice in self?.tell(notice) }
     }
 
-    /// The kernel looks the name up again when it is used next. It may not know the directory any more: no matter.
-    private func forget(_ name: EntryName, in directory: NodeID) {
-        fuse_lowlevel_notify_inval_entry(session, directory.value, name.value, name.value.utf8.count)
+    /// The kernel asks again for what it is told of when it is used next. It may not know it any more: no matter.
+    private func tell(_ notice: KernelNotifier.Notice) {
+        switch notice {
+        case .name(let name, let directory):
+            fuse_lowlevel_notify_inval_entry(session, directory.value, name.value, name.value.utf8.count)
+        case .content(let node): fuse_lowlevel_notify_inval_inode(session, node.value, 0, 0)
+        }
     }
 
     deinit {
         if let session { fuse_session_destroy(session) }
     }
 
-    /// The session that a request belongs to.
-    static func of(_ request: fuse_req_t) -> FUSESession? {
+    /// The session that a request belongs to. To be called by the operations of this class.
+    static func of(_ request: fuse_req_t) -> Self? {
         guard let context = fuse_req_userdata(request) else { return nil }
-        return Unmanaged<FUSESession>.fromOpaque(context).takeUnretainedValue()
+        return unsafeDowncast(Unmanaged<FUSESession>.fromOpaque(context).takeUnretainedValue(), to: Self.self)
     }
 
     /// Goes on where a former process was, if there was one, and starts the threads.
@@ -131,11 +143,11 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
     }
 
     private func serve() {
-        let buffer = UnsafeMutableRawPointer.allocate(byteCount: Self.bufferSize, alignment: 4096)
+        let buffer = UnsafeMutableRawPointer.allocate(byteCount: Self.maximumRequest, alignment: 4096)
         defer { buffer.deallocate() }
         // Requests must land in pages that are there. To make one the kernel refuses when the process has just been killed,
         // and then it fails the request with EIO (fuse_dev_do_read) instead of leaving it to the next process.
-        buffer.initializeMemory(as: UInt8.self, repeating: 0, count: Self.usualRequest)
+        buffer.initializeMemory(as: UInt8.self, repeating: 0, count: usualRequest)
         while let count = receive(buffer) {
             let bytes = UnsafeRawBufferPointer(start: buffer, count: count)
             if isNegotiating.load(ordering: .acquiring) { prepareInit(bytes) }
@@ -153,6 +165,7 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
         request.size = count
         request.mem = buffer
         request.fd = -1
+        CurrentRequest.begin(UnsafeRawBufferPointer(start: buffer, count: count))
         fuse_session_process_buf(session, &request)
     }
 
@@ -180,7 +193,7 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
     /// The next request's size; nil when the mount is gone.
     private func receive(_ buffer: UnsafeMutableRawPointer) -> Int? {
         while true {
-            let count = Glibc.read(device, buffer, Self.bufferSize)
+            let count = Glibc.read(device, buffer, Self.maximumRequest)
             if count > 0 { return count }
             let error = Errno.current
             // ENOENT: the request was interrupted before we had it (fuse_dev_do_read).
@@ -203,6 +216,7 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
         var wanted: InitReply.Agreement = []
         if request.offersPassthrough, passthrough != nil { wanted.insert(.passthrough) }
         if canResend, records != nil { wanted.insert(.resend) }
+        if request.offersPrivilegeClearing { wanted.formUnion(wantedBesides.intersection(.privilegeClearing)) }
         negotiation.withLock { $0 = InitNegotiation(unique: request.unique, wanted: wanted) }
     }
 
@@ -251,7 +265,7 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
 
     /// The kernel's first request lies there since it was mounted, and until it is answered there is no other one.
     private func answerInit() {
-        let buffer = UnsafeMutableRawPointer.allocate(byteCount: Self.bufferSize, alignment: 4096)
+        let buffer = UnsafeMutableRawPointer.allocate(byteCount: Self.maximumRequest, alignment: 4096)
         defer { buffer.deallocate() }
         while isNegotiating.load(ordering: .acquiring), let count = receive(buffer) {
             prepareInit(UnsafeRawBufferPointer(start: buffer, count: count))
@@ -307,14 +321,15 @@ final class FUSESession: @unchecked Sendable {  // libfuse's session is thread-s
         connection.max_background = Self.maximumBackground
         connection.congestion_threshold = Self.maximumBackground * 3 / 4
         connection.max_readahead = .max
-        // One inode is one content: nothing is ever invalid. Splicing from memory is slower than writev.
+        // What others than the kernel change, we tell it. Splicing from memory is slower than writev.
         let unwanted =
             FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE
             | FUSE_CAP_WRITEBACK_CACHE
         let wanted =
             FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS
             | FUSE_CAP_READDIRPLUS_AUTO
-        connection.want = (connection.want & ~UInt32(unwanted)) | (connection.capable & UInt32(wanted))
+        connection.want =
+            (connection.want & ~UInt32(unwanted)) | (connection.capable & (UInt32(wanted) | self.wanted))
     }
 }
 

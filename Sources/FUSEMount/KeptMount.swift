@@ -216,8 +216,13 @@ package struct MountConnection: ~Copyable, Sendable {
     /// - Parameters:
     ///   - mountPoint: prepared.
     ///   - allowsOthers: other users than this process's may read it.
-    package init(mountingAt mountPoint: MountPoint, allowsOthers: Bool) throws(MountError) {
-        channel = try Channel(mountingAt: mountPoint.path, allowsOthers: allowsOthers)
+    ///   - isWritable: for a `WritableTree`.
+    package init(
+        mountingAt mountPoint: MountPoint,
+        allowsOthers: Bool,
+        isWritable: Bool = false
+    ) throws(MountError) {
+        channel = try Channel(mountingAt: mountPoint.path, allowsOthers: allowsOthers, isWritable: isWritable)
     }
 
     consuming func takeChannel() -> Channel { channel }

@@ -89,6 +89,8 @@ struct InitRequest: Hashable {
     let offersPassthrough: Bool
     /// The kernel can send requests again.
     let offersResend: Bool
+    /// The kernel can leave it to us to take set-user-ID bits from a file that is written to. Linux 5.11.
+    let offersPrivilegeClearing: Bool
 
     /// Nil when it is another request. A kernel older than 5.17 sends no second word of flags.
     init?(_ bytes: UnsafeRawBufferPointer) {
@@ -97,6 +99,7 @@ struct InitRequest: Hashable {
         else { return nil }
         unique = bytes.loadUnaligned(fromByteOffset: Offset.unique, as: UInt64.self)
         let flags = bytes.loadUnaligned(fromByteOffset: Offset.flags, as: UInt32.self)
+        offersPrivilegeClearing = flags & clinux_fuse_handle_killpriv_v2 != 0
         guard flags & clinux_fuse_init_ext != 0, bytes.count >= Offset.flags2 + 4 else {
             offersPassthrough = false
             offersResend = false
@@ -126,11 +129,13 @@ enum InitReply {
     /// Files may lie on filesystems that are on no other: with 2 nothing could be stacked on the mount any more.
     private static let stackDepth: UInt32 = 1
 
-    /// What libfuse cannot agree to.
+    /// What libfuse cannot agree to: both words of flags, the second above the first.
     struct Agreement: OptionSet {
-        let rawValue: UInt32
-        static let passthrough = Self(rawValue: clinux_fuse_passthrough_high)
-        static let resend = Self(rawValue: clinux_fuse_has_resend_high)
+        let rawValue: UInt64
+        static let passthrough = Self(rawValue: UInt64(clinux_fuse_passthrough_high) << 32)
+        static let resend = Self(rawValue: UInt64(clinux_fuse_has_resend_high) << 32)
+        /// Else the kernel asks for a file's capabilities before each write(2) to it.
+        static let privilegeClearing = Self(rawValue: UInt64(clinux_fuse_handle_killpriv_v2))
     }
 
     /// Says yes to more than libfuse does.
@@ -150,9 +155,10 @@ enum InitReply {
         let hasWriteBack = load(Offset.flags) & clinux_fuse_writeback_cache != 0
         let agreed = hasWriteBack ? wanted.subtracting(.passthrough) : wanted
         guard !agreed.isEmpty else { return [] }
-        reply.storeBytes(of: load(Offset.flags) | clinux_fuse_init_ext, toByteOffset: Offset.flags, as: UInt32.self)
-        let flags2 = load(Offset.flags2) | agreed.rawValue
-        reply.storeBytes(of: flags2, toByteOffset: Offset.flags2, as: UInt32.self)
+        let second = UInt32(agreed.rawValue >> 32)
+        let first = UInt32(truncatingIfNeeded: agreed.rawValue) | (second == 0 ? 0 : clinux_fuse_init_ext)
+        reply.storeBytes(of: load(Offset.flags) | first, toByteOffset: Offset.flags, as: UInt32.self)
+        reply.storeBytes(of: load(Offset.flags2) | second, toByteOffset: Offset.flags2, as: UInt32.self)
         if agreed.contains(.passthrough) {
             reply.storeBytes(of: stackDepth, toByteOffset: Offset.maximumStackDepth, as: UInt32.self)
         }

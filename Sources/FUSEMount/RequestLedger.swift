@@ -19,6 +19,7 @@ final class RequestLedger {
     }
 
     private let worker: UInt32
+    private let countsHandles: Bool
     private let requests: RequestTable
     private var inodes: OpenInodes
     private var slots: [UInt64: Int] = [:]
@@ -27,8 +28,10 @@ final class RequestLedger {
     /// - Parameters:
     ///   - worker: the number of this process; none that wrote to this memory before had it.
     ///   - requests: whose memory stays valid.
-    init(worker: UInt32, requests: RequestTable, inodes: consuming OpenInodes) {
+    ///   - countsHandles: false where others do: then no OPEN or RELEASE is answered from here.
+    init(worker: UInt32, requests: RequestTable, inodes: consuming OpenInodes, countsHandles: Bool = true) {
         self.worker = worker
+        self.countsHandles = countsHandles
         self.requests = requests
         self.inodes = inodes
         for slot in (0..<requests.capacity).reversed() {
@@ -76,14 +79,14 @@ final class RequestLedger {
     }
 
     private func release(_ header: RequestHeader, _ slot: Int) {
-        guard header.opcode == clinux_fuse_release else { return }
+        guard countsHandles, header.opcode == clinux_fuse_release else { return }
         requests.apply(slot)
         inodes.release(header.node)
     }
 
     /// An answer is about to leave that may be one to an OPEN.
     func opening(_ unique: UInt64, flags: UInt32, backing: Int32) {
-        guard let slot = slots[RequestHeader.number(unique)], let entry = requests.entry(slot),
+        guard countsHandles, let slot = slots[RequestHeader.number(unique)], let entry = requests.entry(slot),
             entry.opcode == clinux_fuse_open, !entry.isApplied
         else { return }
         inodes.open(entry.node, backing: backing)

@@ -34,7 +34,7 @@ final class SessionActivity: Sendable {
     func ended(_ number: UInt64) { state.withLock { $0.waiting[number] = nil } }
 
     /// The caller in the kernel does not want to wait any longer.
-    func interrupt(_ number: UInt64) { state.withLock { $0.waiting[number]?.reply }?.error(.interrupted) }
+    func interrupt(_ number: UInt64) { state.withLock { $0.waiting[number]?.reply }?.interrupt() }
 
     // MARK: - The session
 

@@ -10,13 +10,24 @@ final class SessionRecords: Sendable {
     /// What was open when this process began.
     let inherited: [OpenInodes.Entry]
 
+    /// - Parameter countsHandles: false where the tree counts what is open.
     /// - Throws: the `errno` of mapping the memory.
-    init(worker: UInt32, _ state: KeptState, opens: consuming FileDescriptor) throws(Errno) {
+    init(
+        worker: UInt32,
+        _ state: KeptState,
+        opens: consuming FileDescriptor,
+        countsHandles: Bool = true
+    ) throws(Errno) {
         self.worker = worker
         self.state = state
         state.answered = 0
         let inodes = try OpenInodes(opens)
-        let ledger = RequestLedger(worker: worker, requests: state.requests, inodes: inodes)
+        let ledger = RequestLedger(
+            worker: worker,
+            requests: state.requests,
+            inodes: inodes,
+            countsHandles: countsHandles
+        )
         if worker > 1, !state.canResend { ledger.forgetRequests() }
         inherited = ledger.openInodes
         self.ledger = Lock(ledger)

@@ -14,6 +14,8 @@ package final class MountKeeper {
         package var mountPoint: MountPoint
         /// Other users than this process's may read it.
         package var allowsOthers: Bool
+        /// It is written to: processes that serve it have a `WritableTree`.
+        package var isWritable: Bool
         /// The arguments of a process that serves, but for `Descriptors`; with the program's own name in front.
         package var arguments: @Sendable (KeptMount.Descriptors) -> [String]
         /// As `NAME=value`.
@@ -24,12 +26,14 @@ package final class MountKeeper {
         package init(
             mountPoint: MountPoint,
             allowsOthers: Bool,
+            isWritable: Bool = false,
             environment: [String],
             directory: String?,
             arguments: @escaping @Sendable (KeptMount.Descriptors) -> [String]
         ) {
             self.mountPoint = mountPoint
             self.allowsOthers = allowsOthers
+            self.isWritable = isWritable
             self.environment = environment
             self.directory = directory
             self.arguments = arguments
@@ -228,7 +232,8 @@ package final class MountKeeper {
             do throws(MountError) {
                 connection = try MountConnection(
                     mountingAt: options.mountPoint,
-                    allowsOthers: options.allowsOthers
+                    allowsOthers: options.allowsOthers,
+                    isWritable: options.isWritable
                 )
                 device = try? MountTable.current().top(at: options.mountPoint.path)?.device
             } catch {

@@ -68,6 +68,12 @@ private struct Message {
         #expect(read(.request(flags: 0, flags2: 1 << 7))?.offersResend == false)
     }
 
+    @Test func theOfferToClearPrivilegesIsSeen() {
+        #expect(read(.request())?.offersPrivilegeClearing == false)
+        #expect(read(.request(flags: 1 << 28))?.offersPrivilegeClearing == true)
+        #expect(read(.request(flags: 1 << 28, size: 56))?.offersPrivilegeClearing == true)
+    }
+
     @Test func theSecondWordOfFlagsCountsOnlyWhenTheFirstSaysSo() {
         #expect(read(.request(flags: ~(1 << 30)))?.offersPassthrough == false)
     }
@@ -96,6 +102,16 @@ private struct Message {
         for index in before.bytes.indices where !changed.contains(index) {
             #expect(after.bytes[index] == before.bytes[index])
         }
+    }
+
+    /// A flag of the first word needs no second one, which an old kernel does not know.
+    @Test func clearingPrivilegesIsAgreedUponInTheFirstWord() {
+        var reply = Message.reply(flags: 1)
+        let agreed = reply.bytes.withUnsafeMutableBytes { InitReply.agree(.privilegeClearing, in: $0, unique: 2) }
+        #expect(agreed == .privilegeClearing)
+        #expect(reply.word(at: 28) == 1 << 28 | 1)
+        #expect(reply.word(at: 48) == 0)
+        #expect(reply.word(at: 52) == 0)
     }
 
     @Test func resendingIsAgreedUponAlsoWithoutPassthrough() {

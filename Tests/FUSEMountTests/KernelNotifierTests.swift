@@ -11,7 +11,10 @@ struct KernelNotifierTests {
 
     @Test func everyNameIsToldInOrderByAnotherThread() throws {
         let told = Monitor([String]())
-        let notifier = KernelNotifier { directory, name in told.withLock { $0.append("\(directory)/\(name)") } }
+        let notifier = KernelNotifier { notice in
+            guard case .name(let name, let directory) = notice else { return }
+            told.withLock { $0.append("\(directory)/\(name)") }
+        }
         notifier.forget(try names(0..<3), in: NodeID(7))
         notifier.forget(try names(3..<4), in: NodeID(8))
         #expect(told.wait(until: SystemTime().now().advanced(by: .seconds(60))) { $0.count == 4 })
@@ -22,7 +25,7 @@ struct KernelNotifierTests {
     /// The kernel may keep the teller waiting: nobody else waits for it.
     @Test func nobodyWaitsForTheKernel() throws {
         let gate = Monitor((isOpen: false, told: 0))
-        let notifier = KernelNotifier { _, _ in
+        let notifier = KernelNotifier { _ in
             _ = gate.wait(until: .distantFuture) { $0.isOpen }
             gate.withLock { $0.told += 1 }
         }
@@ -35,7 +38,7 @@ struct KernelNotifierTests {
 
     @Test func nothingIsToldAfterTheEnd() throws {
         let told = Monitor(0)
-        let notifier = KernelNotifier { _, _ in told.withLock { $0 += 1 } }
+        let notifier = KernelNotifier { _ in told.withLock { $0 += 1 } }
         notifier.end()
         notifier.forget(try names(0..<10), in: .root)
         #expect(told.withLock(\.self) == 0)

@@ -23,10 +23,11 @@ private final class Legacy {
     var requests: RequestTable { RequestTable(memory) }
 
     /// The next process begins.
-    func next() throws -> RequestLedger {
+    func next(countsHandles: Bool = true) throws -> RequestLedger {
         worker += 1
         let copy = FileDescriptor(owning: dup(opens.rawValue))
-        return RequestLedger(worker: worker, requests: requests, inodes: try OpenInodes(copy))
+        let inodes = try OpenInodes(copy)
+        return RequestLedger(worker: worker, requests: requests, inodes: inodes, countsHandles: countsHandles)
     }
 
     /// The process that began last dies.
@@ -127,6 +128,25 @@ private func request(_ kind: UInt32, _ number: UInt64, node: UInt64 = 5, again: 
         let unique = UInt64(6) | 1 << 63
         #expect(second.received(request(Kind.release, 6, again: true)) == .answer(ReplyMessage.error(0, to: unique)))
         #expect(second.openInodes == [.init(node: NodeID(5), opens: 1, backing: nil)])
+    }
+
+    /// The tree of a writable mount must hear of each open and each release, whoever had it before.
+    @Test func whereOthersCountHandlesOpensAndReleasesAreServed() throws {
+        let legacy = try Legacy()
+        let first = try legacy.next(countsHandles: false)
+        _ = first.received(request(Kind.open, 2))
+        first.opening(2, flags: 0, backing: 0)
+        _ = first.received(request(Kind.release, 4))
+        #expect(first.openInodes == [])
+        #expect(legacy.die(strikes: 3) == [])
+        let second = try legacy.next(countsHandles: false)
+        #expect(second.received(request(Kind.open, 2, again: true)) == .serve)
+        #expect(second.received(request(Kind.release, 4, again: true)) == .serve)
+        #expect(legacy.die(strikes: 3).sorted() == [2, 4])
+        let third = try legacy.next(countsHandles: false)
+        let unique = UInt64(2) | 1 << 63
+        #expect(third.received(request(Kind.open, 2, again: true)) == .refuse(ReplyMessage.error(EIO, to: unique)))
+        #expect(third.received(request(Kind.release, 4, again: true)) == .serve, "or it would never be closed")
     }
 
     @Test func anOpenThatNobodyTookIsNotCounted() throws {

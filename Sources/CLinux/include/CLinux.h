@@ -64,6 +64,7 @@ void *clinux_mremap(void *address, size_t old_size, size_t new_size);
 int clinux_mount(const char *source, const char *target, const char *type, unsigned long flags, const char *options);
 int clinux_unmount(const char *target, int is_detached);
 unsigned long clinux_mount_flags_read_only(void);  // MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOATIME
+unsigned long clinux_mount_flags_writable(void);   // the same without MS_RDONLY
 
 // statfs(2), whose struct Swift need not know: 0 when the filesystem at the path answers.
 int clinux_filesystem_answers(const char *path);

@@ -19,6 +19,7 @@ static const uint64_t clinux_fuse_unique_resend = UINT64_C(1) << 63;
 // fuse_init_in.flags and fuse_init_out.flags: the other 32 flags are in flags2.
 static const uint32_t clinux_fuse_init_ext = UINT32_C(1) << 30;
 static const uint32_t clinux_fuse_writeback_cache = UINT32_C(1) << 16;
+static const uint32_t clinux_fuse_handle_killpriv_v2 = UINT32_C(1) << 28;
 // FUSE_PASSTHROUGH, bit 37, in flags2.
 static const uint32_t clinux_fuse_passthrough_high = UINT32_C(1) << 5;
 

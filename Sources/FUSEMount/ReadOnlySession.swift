@@ -4,16 +4,50 @@ import Glibc
 import LinuxPlatform
 import Telemetry
 
-// The filesystem's values in the kernel's shapes.
-extension FUSESession {
-    /// In seconds, for what never changes: an inode is one generation of an object, and its attributes are that one's.
-    static let forever = 365.0 * 86_400
+/// A session over a filesystem that is only read.
+final class ReadOnlySession: FUSESession, @unchecked Sendable {  // what it adds is constant
+    /// Only requests that change something are larger, and those are refused.
+    private static let usualRequest = 128 << 10
 
-    /// How long the kernel may believe a name, in seconds.
-    static func timeout(until moment: MonotonicInstant) -> Double {
-        moment == .distantFuture ? forever : min(max(0, SystemTime().now().duration(to: moment).inSeconds), forever)
+    let filesystem: Filesystem
+    let owners: (user: UInt32, group: UInt32)
+
+    /// - Parameters:
+    ///   - owners: shown as the owners of everything.
+    ///   - backings: where the kernel behind an open /dev/fuse takes files to read them by itself; nil: it shall not.
+    ///   - usesResend: agree upon that the kernel sends requests again.
+    ///   - records: notes for the process that comes after this one, and of the one before.
+    ///   - ended: called on the last thread's way out: the kernel has let go of the mount.
+    init(
+        _ channel: consuming Channel,
+        filesystem: Filesystem,
+        owners: (user: UInt32, group: UInt32),
+        backings: ((Int32) -> any BackingRegistry)?,
+        usesResend: Bool = true,
+        records: SessionRecords? = nil,
+        metrics: MountMetrics,
+        log: Log,
+        ended: @escaping @Sendable () -> Void
+    ) throws(MountError) {
+        self.filesystem = filesystem
+        self.owners = owners
+        try super.init(
+            channel,
+            ReadOnlyOperations.table(),
+            usualRequest: Self.usualRequest,
+            backings: backings,
+            usesResend: usesResend,
+            records: records,
+            metrics: metrics,
+            log: log,
+            ended: ended
+        )
+        filesystem.observeNames { [notifier] directory, names in notifier?.forget(names, in: directory) }
     }
+}
 
+// The filesystem's values in the kernel's shapes.
+extension ReadOnlySession {
     func status(_ attributes: NodeAttributes) -> stat {
         var status = stat()
         status.st_ino = UInt(attributes.number)
@@ -26,11 +60,7 @@ extension FUSESession {
         status.st_size = attributes.size
         status.st_blksize = 1 << 20
         status.st_blocks = (attributes.size + 511) / 512
-        let seconds = attributes.modified.seconds
-        let time = timespec(
-            tv_sec: Int(seconds),
-            tv_nsec: Int(attributes.modified.nanoseconds - seconds * 1_000_000_000)
-        )
+        let time = timespec(attributes.modified)
         status.st_mtim = time
         status.st_ctim = time
         status.st_atim = time
@@ -113,7 +143,7 @@ extension FUSESession {
         fuse_req_interrupt_func(
             request,
             { request, context in
-                guard let request, let session = FUSESession.of(request) else { return }
+                guard let request, let session = ReadOnlySession.of(request) else { return }
                 session.filesystem.cancelRead(UInt64(UInt(bitPattern: context)))
             },
             context
@@ -181,67 +211,47 @@ extension FUSESession {
 ///
 /// Offsets are those of `DirectoryListing.cookie`.
 struct DirectoryPage {
-    let session: FUSESession
+    let session: ReadOnlySession
     let node: NodeID
     let withAttributes: Bool
 
     func send(_ listing: DirectoryListing, from offset: Int, size: Int, _ reply: FUSEReply) {
-        let capacity = min(max(size, 0), FUSESession.maximumRead)
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: max(capacity, 1), alignment: 8)
-        defer { buffer.deallocate() }
-        var used = 0
+        var page = DirectoryBuffer(size: size, withAttributes: withAttributes)
+        defer { page.deallocate() }
         var next = listing.position(of: offset)
         while next < listing.entries.count + 2 {
-            let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[used..<capacity])
-            let count =
-                next < 2 ? addDot(next, to: rest) : add(listing.entries[next - 2], of: listing, after: next, to: rest)
-            guard let count else { break }
-            used += count
+            let fits =
+                next < 2 ? addDot(next, to: &page) : add(listing.entries[next - 2], of: listing, after: next, to: &page)
+            guard fits else { break }
             next += 1
         }
-        reply.buffer(UnsafeRawBufferPointer(rebasing: buffer[..<used]))
+        reply.buffer(page.bytes)
     }
 
     /// The kernel does not count `.` and `..` as looked up.
-    private func addDot(_ which: Int, to buffer: UnsafeMutableRawBufferPointer) -> Int? {
-        var entry = fuse_entry_param()
+    private func addDot(_ which: Int, to page: inout DirectoryBuffer) -> Bool {
         let own = (try? session.filesystem.attributes(node))?.number ?? 1
-        entry.attr.st_ino = UInt(which == 0 ? own : session.filesystem.parentNumber(of: node))
-        entry.attr.st_mode = S_IFDIR
-        return put(which == 0 ? "." : "..", &entry, offset: which + 1, to: buffer)
+        let number = which == 0 ? own : session.filesystem.parentNumber(of: node)
+        return page.addDot(which, number: number)
     }
 
     private func add(
         _ line: DirectoryEntry,
         of listing: DirectoryListing,
         after index: Int,
-        to buffer: UnsafeMutableRawBufferPointer
-    ) -> Int? {
+        to page: inout DirectoryBuffer
+    ) -> Bool {
         var entry = fuse_entry_param()
         if withAttributes {
             // Only what fits is told to the kernel, and so counted.
-            let needed = fuse_add_direntry_plus(nil, nil, 0, line.name.value, nil, 0)
-            guard needed <= buffer.count, case .success(let attributes) = session.filesystem.remember(line, in: node)
-            else { return nil }
+            guard page.hasRoom(for: line.name.value),
+                case .success(let attributes) = session.filesystem.remember(line, in: node)
+            else { return false }
             entry = session.entry(attributes, until: listing.validUntil)
         } else {
             entry.attr.st_ino = UInt(session.filesystem.number(of: line, in: node))
             entry.attr.st_mode = line.isDirectory ? S_IFDIR : S_IFREG
         }
-        return put(line.name.value, &entry, offset: listing.cookie(after: index), to: buffer)
-    }
-
-    private func put(
-        _ name: String,
-        _ entry: inout fuse_entry_param,
-        offset: Int,
-        to buffer: UnsafeMutableRawBufferPointer
-    ) -> Int? {
-        let base = buffer.baseAddress?.assumingMemoryBound(to: CChar.self)
-        let count =
-            withAttributes
-            ? fuse_add_direntry_plus(nil, base, buffer.count, name, &entry, off_t(offset))
-            : fuse_add_direntry(nil, base, buffer.count, name, &entry.attr, off_t(offset))
-        return count <= buffer.count ? count : nil
+        return page.add(line.name.value, entry, offset: listing.cookie(after: index))
     }
 }

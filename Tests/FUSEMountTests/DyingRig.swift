@@ -1,0 +1,103 @@
+import Glibc
+import LinuxPlatform
+import Telemetry
+import TestSupport
+import WriteBack
+
+@testable import FUSEMount
+
+/// A writable mount whose sessions die: a request is taken, done or not, and never answered; then the next session goes on
+/// with what the keeper and the tree have kept, and the kernel sends the request again.
+///
+/// A session has one thread. It dies by not coming back from the tree; to let it go on would be no death.
+final class DyingRig: Sendable {
+    private struct State {
+        var sessions: [WritableSession] = []
+        var deaths = 0
+        var failure: String?
+    }
+
+    let directory: TemporaryDirectory
+    private let mountPoint: MountPoint
+    private let kept: KeptState
+    private let opens: FileDescriptor
+    /// Of /dev/fuse; the keeper's.
+    private let device: FileDescriptor
+    private let state = Monitor(State())
+    private let isOver = NamedEvent()
+    private let ended = Monitor(0)
+    private let tree = Lock<MemoryTree?>(nil)
+
+    /// - Parameter dies: whether the session dies of a call, before or after it was done; not asked while another one starts.
+    init(_ dies: @escaping @Sendable (_ call: String, _ request: TreeRequest?, _ isDone: Bool) -> Bool) throws {
+        directory = try TemporaryDirectory()
+        for name in ["mnt", "local"] {
+            guard mkdir(directory.appending(name), 0o755) == 0 else { throw Errno.current }
+        }
+        mountPoint = try MountPoint(directory.appending("mnt"))
+        kept = try KeptState(mountPoint: mountPoint.path)
+        opens = try MemoryFile.empty(name: "test-opens")
+        let channel = try Channel(mountingAt: mountPoint.path, allowsOthers: true, isWritable: true)
+        device = FileDescriptor(owning: dup(channel.descriptor.rawValue))
+        let tree = MemoryTree(user: getuid(), group: getgid()) { [weak self] call, request, isDone in
+            if dies(call, request, isDone) { self?.die() }
+            return .proceed
+        }
+        self.tree.withLock { $0 = tree }
+        try serve()
+    }
+
+    /// Requests that the session that lives has answered.
+    var answered: UInt64 { kept.answered }
+    var deaths: Int { state.withLock(\.deaths) }
+    var failure: String? { state.withLock(\.failure) }
+    var served: MemoryTree? { tree.withLock { $0 } }
+
+    private func serve() throws {
+        guard let tree = served else { return }
+        let channel = Channel(descriptor: FileDescriptor(owning: dup(device.rawValue)))
+        let worker = UInt32(state.withLock(\.sessions.count) + 1)
+        let records = try SessionRecords(
+            worker: worker,
+            try KeptState(adopting: FileDescriptor(owning: dup(kept.descriptor))),
+            opens: FileDescriptor(owning: dup(opens.rawValue)),
+            countsHandles: false
+        )
+        let session = try WritableSession(
+            channel,
+            tree: tree,
+            records: records,
+            metrics: MountMetrics(MetricRegistry()),
+            log: Log(sink: LogLines())
+        ) { [ended] in ended.withLock { $0 += 1 } }
+        state.withLock { $0.sessions.append(session) }
+        try session.start(threads: 1)
+    }
+
+    private func die() {
+        state.withLock { $0.deaths += 1 }
+        do { try serve() } catch { state.withLock { $0.failure = "\(error)" } }
+        _ = isOver.wait(until: .distantFuture)
+    }
+
+    func python(_ script: String, _ arguments: [String] = []) async throws -> String {
+        try await Python.run(
+            script,
+            in: mountPoint.path,
+            arguments: [directory.appending("local")] + arguments
+        )
+    }
+
+    /// Unmounts; whether the session that lives has ended.
+    func unmount() throws -> Bool {
+        try mountPoint.unmount(isDetached: false)
+        return ended.wait(until: SystemTime().now().advanced(by: .seconds(30))) { $0 > 0 }
+    }
+
+    /// The dead threads may go; what they do now is of no matter to anybody.
+    func bury() -> Bool {
+        isOver.happen()
+        let all = state.withLock(\.sessions.count)
+        return ended.wait(until: SystemTime().now().advanced(by: .seconds(30))) { $0 == all }
+    }
+}

@@ -9,7 +9,7 @@ package struct CheckpointCatalog: Sendable {
     package let paths: PenstockPaths
     let rules: CompletenessRules
     /// Reads on their way at once.
-    private static let width = 16
+    static let width = 16
     /// Listings until a record that changes all the time is given up.
     private static let attempts = 5
 
@@ -54,17 +54,20 @@ package struct CheckpointCatalog: Sendable {
         let found = try await mapConcurrently(candidates, limit: Self.width) { objects async throws(CheckpointError) in
             try await read(objects, pointers)
         }
-        let read = found.compactMap(\.self)
-        return read.count == found.count ? read : nil
+        let whole = found.compactMap { $0 }
+        return whole.count == found.count ? whole : nil
     }
 
-    private func list(_ wanted: Set<CheckpointName>?) async throws(CheckpointError) -> [ObjectAttributes] {
+    func list(_ wanted: Set<CheckpointName>?) async throws(CheckpointError) -> [ObjectAttributes] {
         var prefixes = [paths.prefix.value]
-        if let wanted {
-            prefixes = wanted.sorted().flatMap { ["\(paths.prefix)\($0)", paths.checkpoint($0)] }
-            prefixes += TrainerNames.pointers.map { "\(paths.prefix)\($0)" }
-        }
         var found: [ObjectName: ObjectAttributes] = [:]
+        if let wanted {
+            prefixes = wanted.sorted().flatMap { ["\(paths.prefix)\($0)/", paths.checkpoint($0)] }
+            let alone: [String] = wanted.sorted().map { $0.description } + TrainerNames.pointers
+            for name in alone {
+                if let object = try await attributes(name) { found[object.name] = object }
+            }
+        }
         for prefix in prefixes {
             let listed = try await during("listing \(place)") { () async throws(ObjectStoreError) in
                 try await store.listAll(prefix: prefix)
@@ -72,6 +75,16 @@ package struct CheckpointCatalog: Sendable {
             for object in listed { found[object.name] = object }
         }
         return Array(found.values)
+    }
+
+    /// Of the object with exactly this name below the run; nil when there is none.
+    private func attributes(_ name: String) async throws(CheckpointError) -> ObjectAttributes? {
+        do throws(ObjectStoreError) {
+            return try await store.attributes(try paths.prefix.name(name), generation: nil)
+        } catch {
+            if error.code == .notFound { return nil }
+            throw CheckpointError(error, while: "looking at \(place)/\(name)")
+        }
     }
 
     /// Whether a directory or file below the run has anything of a checkpoint.
@@ -86,7 +99,7 @@ package struct CheckpointCatalog: Sendable {
     }
 
     /// What the pointers beside the checkpoints name. One that cannot be read names nothing.
-    private func targets(
+    func targets(
         _ pointers: [ObjectAttributes]
     ) async throws(CheckpointError) -> [(file: String, target: String)] {
         var targets: [(file: String, target: String)] = []
@@ -187,6 +200,50 @@ package struct CheckpointCatalog: Sendable {
         } catch {
             if error.code == .notFound || error.code == .integrity { return nil }
             throw CheckpointError(error, while: "reading \(object.name)")
+        }
+    }
+}
+
+// MARK: - Single questions
+
+extension CheckpointCatalog {
+    /// The record of a checkpoint as an object; nil when there is none.
+    func recordObject(_ name: CheckpointName) async throws(CheckpointError) -> ObjectAttributes? {
+        try await own(name) { () throws(ObjectStoreError) in try paths.checkpointRecord(name) }
+    }
+
+    /// Whether somebody has said that they remove the checkpoint.
+    func hasRemoval(_ name: CheckpointName) async throws(CheckpointError) -> Bool {
+        try await own(name) { () throws(ObjectStoreError) in try paths.checkpointRemoval(name) } != nil
+    }
+
+    private func own(
+        _ checkpoint: CheckpointName,
+        _ name: () throws(ObjectStoreError) -> ObjectName
+    ) async throws(CheckpointError) -> ObjectAttributes? {
+        do throws(ObjectStoreError) {
+            return try await store.attributes(try name(), generation: nil)
+        } catch {
+            if error.code == .notFound { return nil }
+            throw CheckpointError(error, while: "looking at what is recorded of \(place)/\(checkpoint)")
+        }
+    }
+
+    /// The files that stand under a name, and what they say; nil when there is none.
+    func candidate(
+        _ name: CheckpointName
+    ) async throws(CheckpointError) -> (objects: CheckpointObjects, evidence: Evidence)? {
+        let listing = CheckpointListing(try await list([name]), paths)
+        guard let objects = listing.checkpoints[name], !objects.files.isEmpty else { return nil }
+        return (objects, try await evidence(objects, try await targets(listing.pointers)))
+    }
+
+    /// Deletes exactly these generations.
+    func delete(_ objects: [ObjectAttributes]) async throws(CheckpointError) {
+        _ = try await mapConcurrently(objects, limit: Self.width) { object async throws(CheckpointError) in
+            try await during("removing \(object.name)") { () async throws(ObjectStoreError) in
+                try await store.delete(object.name, object.generation)
+            }
         }
     }
 }

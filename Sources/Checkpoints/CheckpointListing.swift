@@ -1,3 +1,4 @@
+import LinuxPlatform
 package import Manifests
 package import ObjectStorage
 

@@ -18,6 +18,11 @@ package enum CheckpointState: String, Hashable, Sendable, CaseIterable {
 package struct StandingRecord: Hashable, Sendable {
     package let record: CheckpointRecord
     package let generation: Generation
+
+    package init(record: CheckpointRecord, generation: Generation) {
+        self.record = record
+        self.generation = generation
+    }
 }
 
 /// One checkpoint of a run, as far as the bucket tells.
@@ -81,7 +86,9 @@ extension Checkpoint {
         if let first = changed.first {
             reasons.append("\(changed.count) files were replaced since it was recorded, such as '\(first)'")
         }
-        if isRecoverable { reasons.append("all that is gone is kept aside: penstock checkpoint recover brings it back") }
+        if isRecoverable {
+            reasons.append("all that is gone is kept aside: penstock checkpoint recover brings it back")
+        }
         self.reasons = reasons
     }
 
@@ -99,7 +106,9 @@ extension Checkpoint {
     /// Of a checkpoint without a record. Pure.
     package init(_ objects: CheckpointObjects, _ evidence: Evidence) {
         var reasons = evidence.complaints
-        if objects.removal != nil { reasons.insert("it is being removed: penstock checkpoint prune finishes it", at: 0) }
+        if objects.removal != nil {
+            reasons.insert("it is being removed: penstock checkpoint prune finishes it", at: 0)
+        }
         if reasons.isEmpty, evidence.marker == nil {
             reasons.append("nothing says that its writer is done: penstock checkpoint commit records it")
         }

@@ -99,7 +99,9 @@ package struct CheckpointCommitter: Sendable {
         let listed = try await during("listing the shares of \(name)") { () async throws(ObjectStoreError) in
             try await store.listAll(prefix: prefix)
         }
-        return listed.compactMap { Int(String(decoding: $0.name.value.utf8.dropFirst(prefix.utf8.count), as: UTF8.self)) }
+        return listed.compactMap {
+            Int(String(decoding: $0.name.value.utf8.dropFirst(prefix.utf8.count), as: UTF8.self))
+        }
     }
 
     private func readShare(

@@ -64,7 +64,10 @@ package struct CheckpointPull: Sendable {
         let fetched = try await mapConcurrently(files, limit: options.maximumFiles) {
             file async throws(CheckpointError) in
             guard let object = CheckpointReader.source(of: file, in: found.objects, catalog.paths) else {
-                throw CheckpointError(.conflict, "'\(file.path)' is not what was recorded any more: \(catalog.place)/\(name) is torn")
+                throw CheckpointError(
+                    .conflict,
+                    "'\(file.path)' is not what was recorded any more: \(catalog.place)/\(name) is torn"
+                )
             }
             return try await fetch(file, object, found.objects.relative(file.path), local)
         }
@@ -110,7 +113,11 @@ package struct CheckpointPull: Sendable {
             do throws(CheckpointError) {
                 rest = try await reader.read(object, from: start) { range, buffer async throws(CheckpointError) in
                     try await onDisk { () throws(Errno) in
-                        try local.write(path, UnsafeRawBufferPointer(rebasing: buffer.bytes[..<range.count]), range.offset)
+                        try local.write(
+                            path,
+                            UnsafeRawBufferPointer(rebasing: buffer.bytes[..<range.count]),
+                            range.offset
+                        )
                         if let offset = progress.finished(range) { try local.note(path, offset) }
                     }.orThrow(path)
                 }

@@ -224,7 +224,9 @@ extension CommitProtocol {
         var own: [CheckpointRecord.File] = []
         if let glob = shared.files {
             let name = request.name.path.value.utf8.count + 1
-            own = candidate.files.filter { glob.matches(String(decoding: $0.path.value.utf8.dropFirst(name), as: UTF8.self)) }
+            own = candidate.files.filter {
+                glob.matches(String(decoding: $0.path.value.utf8.dropFirst(name), as: UTF8.self))
+            }
             if own.isEmpty {
                 return fail(.incomplete, "no file of \(request.name) matches '\(glob.pattern)': it is not uploaded yet")
             }
@@ -293,7 +295,8 @@ extension CommitProtocol {
             return go(.askingWhetherCommitted(missing: [shares.count]), .readRecord)
         }
         guard found.ranks == shared.ranks else {
-            let message = "rank \(found.rank) of save \(shared.save) expects \(found.ranks) ranks, this one \(shared.ranks)"
+            let message =
+                "rank \(found.rank) of save \(shared.save) expects \(found.ranks) ranks, this one \(shared.ranks)"
             return fail(.usage, message + ": all must expect the same number")
         }
         let all = shares + [found]
@@ -394,7 +397,9 @@ extension CommitProtocol {
         if let standing, let save = record.save, standing.record.save == save, standing.record.files == record.files {
             return go(.cleaning(standing, isNew: false), .cleanUp(standing))
         }
-        if let doubt { return fail(.retryable, "writing the record of \(request.name): \(doubt); run the same command again") }
+        if let doubt {
+            return fail(.retryable, "writing the record of \(request.name): \(doubt); run the same command again")
+        }
         fail(.conflict, overtaken)
     }
 }

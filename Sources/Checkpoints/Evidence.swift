@@ -182,7 +182,8 @@ extension CheckpointContents {
 /// `…-00001-of-00004.…`: which family, which number.
 enum NumberedName {
     static func read(_ path: String) -> (family: String, number: Int)? {
-        guard let match = path.firstMatch(of: /-([0-9]{1,9})-of-([0-9]{1,9})(?=[.]|$)/), let number = Int(match.1) else {
+        guard let match = path.firstMatch(of: /-([0-9]{1,9})-of-([0-9]{1,9})(?=[.]|$)/), let number = Int(match.1)
+        else {
             return nil
         }
         var family = path

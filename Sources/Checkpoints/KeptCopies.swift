@@ -182,7 +182,10 @@ extension KeptCopies {
             throw CheckpointError(.internal, "'\(file.path)' cannot be brought back")
         }
         guard standing.size == file.size, standing.crc32c == nil || standing.crc32c == file.crc32c else {
-            throw CheckpointError(.integrity, "what was brought back as '\(file.path)' is not what was recorded (CRC32C)")
+            throw CheckpointError(
+                .integrity,
+                "what was brought back as '\(file.path)' is not what was recorded (CRC32C)"
+            )
         }
         return CheckpointRecord.File(
             path: file.path,

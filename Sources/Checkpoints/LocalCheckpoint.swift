@@ -51,7 +51,9 @@ struct LocalCheckpoint: Sendable {
     ) throws(Errno) -> (offset: Int, crc32c: CRC32C) {
         let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
         if let slash { try DirectoryTree.make("\(files)/\(path[..<slash])") }
-        let noted = (try? DurableFile.read(progress(path), limit: 64)).flatMap { Int(String(decoding: $0, as: UTF8.self)) }
+        let noted = (try? DurableFile.read(progress(path), limit: 64)).flatMap {
+            Int(String(decoding: $0, as: UTF8.self))
+        }
         let local = try FileDescriptor(path: "\(files)/\(path)", flags: O_RDWR | O_CREAT | O_NOFOLLOW)
         guard let noted, (0...file.size).contains(noted), try local.size() >= noted else {
             try local.truncate(to: 0)

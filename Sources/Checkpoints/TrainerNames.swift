@@ -77,11 +77,13 @@ enum TrainerNames {
         let word = stem.dropLast(digits.count).lowercased()
         let bare = word.drop { !$0.isLetter && !$0.isNumber }
         let known = ["checkpoint", "ckpt", "step", "steps", "iter", "iteration"]
-        let isKnown = bare.isEmpty || known.contains { suffix in
-            var end = bare
-            while let last = end.last, "-_=.".contains(last) { end = end.dropLast() }
-            return end.hasSuffix(suffix)
-        }
+        let isKnown =
+            bare.isEmpty
+            || known.contains { suffix in
+                var end = bare
+                while let last = end.last, "-_=.".contains(last) { end = end.dropLast() }
+                return end.hasSuffix(suffix)
+            }
         return isKnown ? Int(digits) : nil
     }
 

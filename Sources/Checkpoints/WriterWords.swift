@@ -23,11 +23,38 @@ struct WriterWords {
         }
     }
 
-    /// Python writes NaN and Infinity, which JSON does not have and JSON5 has.
+    /// Python writes NaN and Infinity, which JSON does not have: they become null. (The decoder knows them as JSON5, but some
+    /// malformed JSON5 ends the process.)
     private static func decode<Value: Decodable>(_ type: Value.Type, _ bytes: [UInt8]) -> Value? {
-        let decoder = JSONDecoder()
-        decoder.allowsJSON5 = true
-        return try? decoder.decode(type, from: Data(bytes))
+        guard String(validating: bytes, as: UTF8.self) != nil else { return nil }
+        return try? JSONDecoder().decode(type, from: Data(withoutPythonsNumbers(bytes)))
+    }
+
+    private static func withoutPythonsNumbers(_ bytes: [UInt8]) -> [UInt8] {
+        let words = ["NaN", "-Infinity", "Infinity"].map { Array($0.utf8) }
+        var plain: [UInt8] = []
+        plain.reserveCapacity(bytes.count)
+        var position = 0
+        var isInString = false
+        while position < bytes.count {
+            let byte = bytes[position]
+            if isInString, byte == UInt8(ascii: "\\"), position + 1 < bytes.count {
+                plain += bytes[position...(position + 1)]
+                position += 2
+                continue
+            }
+            if byte == UInt8(ascii: "\"") { isInString.toggle() }
+            let isWord =
+                !isInString && (byte == UInt8(ascii: "N") || byte == UInt8(ascii: "I") || byte == UInt8(ascii: "-"))
+            if isWord, let word = words.first(where: { bytes[position...].starts(with: $0) }) {
+                plain += Array("null".utf8)
+                position += word.count
+            } else {
+                plain.append(byte)
+                position += 1
+            }
+        }
+        return plain
     }
 
     private mutating func readTrainerState(_ bytes: [UInt8]) {

@@ -58,7 +58,10 @@ package struct CheckpointName: Hashable, Comparable, Sendable, CustomStringConve
     package init(_ value: String) throws(ObjectStoreError) {
         let path = try SafePath(value)
         if path.segments.count > 1 {
-            throw .invalidName(value, "a checkpoint stands directly below its run; give the run's prefix as deep as that")
+            throw .invalidName(
+                value,
+                "a checkpoint stands directly below its run; give the run's prefix as deep as that"
+            )
         }
         if PenstockPaths.isReserved(path) { throw .invalidName(value, "it is Penstock's own directory") }
         self.path = path

@@ -223,10 +223,8 @@ extension CommitProtocol {
         guard let shared = request.shared else { return }
         var own: [CheckpointRecord.File] = []
         if let glob = shared.files {
-            let name = request.name.path.value.utf8.count + 1
-            own = candidate.files.filter {
-                glob.matches(String(decoding: $0.path.value.utf8.dropFirst(name), as: UTF8.self))
-            }
+            let objects = CheckpointObjects(request.name)
+            own = candidate.files.filter { glob.matches(objects.relative($0.path)) }
             if own.isEmpty {
                 return fail(.incomplete, "no file of \(request.name) matches '\(glob.pattern)': it is not uploaded yet")
             }

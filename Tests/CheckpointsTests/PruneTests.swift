@@ -132,6 +132,23 @@ import Testing
         #expect(deaths > 40)
     }
 
+    /// The removal is declared between the commit's first look and its record.
+    @Test func aCommitThatMeetsARemovalWithdraws() async throws {
+        let run = Run()
+        try run.uploadTrainer(100)
+        let bucket = run.bucket
+        let error = await #expect(throws: CheckpointError.self) {
+            try await run.commit("checkpoint-100") { call in
+                if call.operation == .put, call.moment == .before {
+                    _ = try? bucket.plant("run/.penstock/checkpoints/checkpoint-100/removal.json", [1])
+                }
+                return nil
+            }
+        }
+        #expect(error?.code == .conflict)
+        #expect(run.records == ["checkpoint-100/removal.json"])
+    }
+
     @Test func aCheckpointThatIsBeingRemovedIsNotCommitted() async throws {
         let run = try await run([100, 200])
         _ = try? await prune(run, RetentionRules(keepLast: 1)) { call in

@@ -54,7 +54,7 @@ package struct CheckpointPruner: Sendable {
                 spared.append(verdict.checkpoint.name)
             }
         }
-        try await dropOldRemovals(plan, rules)
+        try await tidy(plan, rules)
         return spared
     }
 
@@ -118,17 +118,16 @@ package struct CheckpointPruner: Sendable {
         }
     }
 
-    /// A removal of a checkpoint that stays after all, left by a run that died before it took the record.
-    private func dropOldRemovals(_ plan: RetentionPlan, _ rules: RetentionRules) async throws(CheckpointError) {
-        for checkpoint in plan.kept {
-            guard let removal = checkpoint.objects.removal else { continue }
-            let now = try await during("asking for the time") { () async throws(ObjectStoreError) in
-                try await catalog.store.serverTime()
-            }
-            // A young one may be that of a run that is at work.
-            guard let since = removal.updated, since.advanced(by: rules.grace) < now else { continue }
-            try await undeclare(checkpoint.name, removal.generation)
+    /// What dead runs left beside checkpoints that stay: removals that never took the record, shares of saves that ended.
+    private func tidy(_ plan: RetentionPlan, _ rules: RetentionRules) async throws(CheckpointError) {
+        let leftovers = plan.kept.flatMap { $0.objects.shares + [$0.objects.removal].compactMap(\.self) }
+        if leftovers.isEmpty { return }
+        let now = try await during("asking \(catalog.place) for the time") { () async throws(ObjectStoreError) in
+            try await catalog.store.serverTime()
         }
+        // Young ones may be of somebody who is at work.
+        let old = leftovers.filter { $0.updated.map { $0.advanced(by: rules.grace) < now } ?? false }
+        try await catalog.delete(old)
     }
 }
 

@@ -108,6 +108,17 @@ import Testing
         #expect(try await run.latest() == "checkpoint-100")
     }
 
+    @Test func whatDeadRunsLeftBesideKeptOnesGoesWhenItIsOld() async throws {
+        let run = try await run([100])
+        let left = ["checkpoint-100/removal.json", "checkpoint-100/shares/job.1/0"]
+        for name in left { try run.bucket.plant("run/.penstock/checkpoints/\(name)", [1]) }
+        _ = try await prune(run, RetentionRules(keepLast: 1))
+        #expect(run.records == ["checkpoint-100/record.json"] + left)
+        run.time.advance(by: .seconds(90_000))
+        _ = try await prune(run, RetentionRules(keepLast: 1))
+        #expect(run.records == ["checkpoint-100/record.json"])
+    }
+
     /// Killed anywhere: no record names files that are gone, what is half removed is never called complete, the latest is
     /// what it was, and the next run finishes.
     @Test func killedAnywhereNoRecordNamesMissingFiles() async throws {

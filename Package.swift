@@ -70,6 +70,12 @@ let package = Package(
             "Publication",
             ["Manifests", "TransferEngine", "ObjectStorage", "Checksums", "LinuxPlatform", "Telemetry"]
         ),
+        library(
+            "Checkpoints",
+            [
+                "Manifests", "ModelFormats", "TransferEngine", "ObjectStorage", "Checksums", "LinuxPlatform",
+            ]
+        ),
         library("WriteBack", ["Manifests", "ObjectStorage", "Checksums", "LinuxPlatform"]),
         library(
             "Snapshots",
@@ -117,7 +123,7 @@ let package = Package(
             dependencies: [
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 "Configuration", "MountService", "MountKeeper", "AdminEndpoint", "FUSEMount", "BlockCache", "Snapshots",
-                "Publication", "Manifests",
+                "Checkpoints", "Publication", "Manifests",
                 "TransferEngine",
                 "HuggingFaceHub", "GoogleCloudStorage", "GoogleCredentials", "LocalStorage", "HTTPEngine",
                 "ObjectStorage", "Checksums", "Telemetry", "LinuxPlatform",
@@ -156,6 +162,10 @@ let package = Package(
         tests("HuggingFaceHub", ["HTTPEngine", "ObjectStorage", "Checksums", "Emulators"]),
         tests("TransferEngine", ["ObjectStorage", "Checksums", "Telemetry"]),
         tests("Publication", ["Manifests", "TransferEngine", "ObjectStorage", "Checksums", "LocalStorage"]),
+        tests(
+            "Checkpoints",
+            ["Manifests", "ModelFormats", "TransferEngine", "ObjectStorage", "Checksums", "LocalStorage"]
+        ),
         tests("WriteBack", ["Manifests", "ObjectStorage", "Checksums"]),
         tests(
             "Snapshots",

@@ -1,4 +1,5 @@
 package import Checksums
+package import ObjectStorage
 
 /// One run of publishing, or one holder of a lease: what tells our own writes from somebody else's.
 package struct OperationID: Hashable, Sendable, CustomStringConvertible {
@@ -43,6 +44,55 @@ package struct TransferID: Hashable, Sendable, CustomStringConvertible {
 
     /// Of a file that the Hub knows by its git blob hash.
     package init(gitOID: SHA1Digest) { value = "git-\(gitOID)" }
+
+    package var description: String { value }
+}
+
+/// Under which name a checkpoint stands below its run's prefix: a directory's, or a single file's.
+///
+/// One segment of a path, as `SafePath` allows it, and not Penstock's own directory.
+package struct CheckpointName: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package let path: SafePath
+
+    /// - Throws: `ObjectStoreError.invalidName` saying what is wrong with it.
+    package init(_ value: String) throws(ObjectStoreError) {
+        let path = try SafePath(value)
+        if path.segments.count > 1 {
+            throw .invalidName(
+                value,
+                "a checkpoint stands directly below its run; give the run's prefix as deep as that"
+            )
+        }
+        if PenstockPaths.isReserved(path) { throw .invalidName(value, "it is Penstock's own directory") }
+        self.path = path
+    }
+
+    /// Whether a path below the run's prefix is the checkpoint's file, or lies in its directory.
+    package func holds(_ path: SafePath) -> Bool {
+        path.value.utf8.prefix { $0 != UInt8(ascii: "/") }.elementsEqual(self.path.value.utf8)
+    }
+
+    package static func < (left: Self, right: Self) -> Bool { left.path < right.path }
+    package var description: String { path.value }
+}
+
+/// What the ranks of one save of one checkpoint have in common, and no other save has: they choose it.
+package struct SaveID: Hashable, Sendable, CustomStringConvertible {
+    package let value: String
+
+    /// - Returns: nil unless it is 1 to 100 of letters, digits, `.`, `_` and `-`, and begins with a letter or a digit.
+    package init?(_ value: String) {
+        let isKnown = value.utf8.allSatisfy { byte in
+            switch byte {
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F: true
+            default: false
+            }
+        }
+        guard (1...100).contains(value.utf8.count), isKnown, let first = value.utf8.first,
+            first != 0x2D, first != 0x2E, first != 0x5F
+        else { return nil }
+        self.value = value
+    }
 
     package var description: String { value }
 }

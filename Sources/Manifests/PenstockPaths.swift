@@ -94,6 +94,51 @@ package struct PenstockPaths: Hashable, Sendable {
         try own("staged/\(transfer)/\(lease)")
     }
 
+    /// For listings: everything that is recorded of checkpoints under the prefix.
+    package var allCheckpoints: String { "\(everything)checkpoints/" }
+
+    /// For listings: everything that is recorded of one checkpoint.
+    package func checkpoint(_ name: CheckpointName) -> String { "\(allCheckpoints)\(name)/" }
+
+    /// The commit record of a checkpoint, written last.
+    package func checkpointRecord(_ name: CheckpointName) throws(ObjectStoreError) -> ObjectName {
+        try ObjectName(checkpoint(name) + "record.json")
+    }
+
+    /// Says that a checkpoint is being removed, and what of it.
+    package func checkpointRemoval(_ name: CheckpointName) throws(ObjectStoreError) -> ObjectName {
+        try ObjectName(checkpoint(name) + "removal.json")
+    }
+
+    /// For listings: every share of one save of a checkpoint, each under its rank's number.
+    package func checkpointShares(_ name: CheckpointName, _ save: SaveID) -> String {
+        "\(checkpoint(name))shares/\(save)/"
+    }
+
+    /// What one rank says of its part of one save of a checkpoint.
+    package func checkpointShare(
+        _ name: CheckpointName,
+        _ save: SaveID,
+        rank: Int
+    ) throws(ObjectStoreError) -> ObjectName {
+        try ObjectName(checkpointShares(name, save) + String(rank))
+    }
+
+    /// For listings: what is kept aside of one checkpoint.
+    package func checkpointKept(_ name: CheckpointName) -> String { "\(checkpoint(name))kept/" }
+
+    /// A copy of one generation of a checkpoint's file, kept aside.
+    ///
+    /// - Parameter path: of the file, below the prefix; it stands in the name as its hash, for names have 1,024 bytes.
+    package func checkpointKept(
+        _ name: CheckpointName,
+        _ path: SafePath,
+        _ generation: Generation
+    ) throws(ObjectStoreError) -> ObjectName {
+        let hash = SHA256Digest.of(Array(path.value.utf8)).hex.prefix(32)
+        return try ObjectName("\(checkpointKept(name))\(generation)-\(hash)")
+    }
+
     /// The offset that a part's or a state's name ends in, or nil when it is none.
     package static func offset(in name: ObjectName) -> Int? {
         let digits = name.value.utf8.reversed().prefix { $0 != UInt8(ascii: "/") }.reversed()

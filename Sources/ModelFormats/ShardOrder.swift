@@ -37,6 +37,9 @@ package struct ShardOrder: Hashable, Sendable {
     /// How many files there are.
     package var count: Int { names.count }
 
+    /// The files themselves, in byte order: plain names of what stands beside the index.
+    package var files: [String] { names }
+
     /// The file that is read after this one; nil for the last, and for one that it does not name.
     package func next(after name: String) -> String? {
         guard let index = names.firstIndex(of: name), index + 1 < names.count else { return nil }

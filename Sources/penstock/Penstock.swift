@@ -41,6 +41,7 @@ struct Penstock: AsyncParsableCommand {
             penstock verify gs://ai-models/llama2-7b                               prove it again, from the bucket
             penstock mount gs://ai-models/llama2-7b /models/llama2-7b              read it as files
             penstock prefetch /models/llama2-7b --wait                             all of it local, and proven
+            penstock checkpoint latest gs://ai-ckpt/run-17                         where training goes on from
 
             Destinations are gs://bucket/prefix or file:///directory. Credentials are found as the official clients
             find them: GOOGLE_APPLICATION_CREDENTIALS, gcloud's default, the metadata server; HF_TOKEN or the token that
@@ -54,7 +55,7 @@ struct Penstock: AsyncParsableCommand {
         subcommands: [
             SnapshotCommand.self, VerifyCommand.self, MountCommand.self, PrefetchCommand.self, StatusCommand.self,
             ProbeCommand.self, UnmountCommand.self, ListCommand.self, UsageCommand.self, CollectCommand.self,
-            ConfigCommand.self,
+            CheckpointCommand.self, ConfigCommand.self,
         ]
     )
 }

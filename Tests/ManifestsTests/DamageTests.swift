@@ -12,6 +12,9 @@ enum RecordKind: String, CaseIterable, CustomTestStringConvertible {
     case lease
     case hashState
     case uploadState
+    case checkpoint
+    case checkpointShare
+    case checkpointRemoval
 
     var testDescription: String { rawValue }
 
@@ -22,6 +25,9 @@ enum RecordKind: String, CaseIterable, CustomTestStringConvertible {
         case .lease: try Sample.lease(&random).encoded()
         case .hashState: try Sample.hashState(&random).encoded()
         case .uploadState: try Sample.uploadState(&random).encoded()
+        case .checkpoint: try Sample.checkpoint(&random).encoded()
+        case .checkpointShare: try Sample.checkpointShare(&random).encoded()
+        case .checkpointRemoval: try Sample.checkpointRemoval(&random).encoded()
         }
     }
 
@@ -33,6 +39,9 @@ enum RecordKind: String, CaseIterable, CustomTestStringConvertible {
         case .lease: try Lease(decoding: bytes).encoded()
         case .hashState: try HashState(decoding: bytes).encoded()
         case .uploadState: try UploadState(decoding: bytes).encoded()
+        case .checkpoint: try CheckpointRecord(decoding: bytes).encoded()
+        case .checkpointShare: try CheckpointShare(decoding: bytes).encoded()
+        case .checkpointRemoval: try CheckpointRemoval(decoding: bytes).encoded()
         }
     }
 }

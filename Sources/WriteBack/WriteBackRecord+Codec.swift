@@ -68,6 +68,7 @@ extension WriteBackRecord.Event {
         case .answer: 32
         case .unsynced: 33
         case .damaged: 34
+        case .unproven: 35
         }
     }
 
@@ -132,6 +133,10 @@ extension WriteBackRecord.Event {
             fields.node(node)
             fields.number(UInt32(ranges.ranges.count))
             for range in ranges.ranges { fields.range(range) }
+        case .unproven(let node, let ranges):
+            fields.node(node)
+            fields.number(UInt32(ranges.count))
+            for range in ranges { fields.range(range) }
         case .unsynced(let node, let error):
             fields.node(node)
             fields.number(error.code)

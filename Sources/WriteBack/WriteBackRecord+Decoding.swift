@@ -74,18 +74,11 @@ extension WriteBackRecord.Event {
             return .truncated(node, size, try fields.time())
         case 17:
             let node = try fields.node()
-            let count = Int(try fields.number(UInt32.self))
-            guard count <= StagedFileRecord.rangeLimit, count <= fields.remaining / 16 else { throw .outOfBounds }
-            var ranges = ExtentMap()
-            for _ in 0..<count {
-                let range = try fields.range()
-                guard range.lowerBound >= ranges.end else { throw .outOfBounds }
-                ranges.insert(range)
-            }
-            return .synced(node, ranges)
+            return .synced(node, ExtentMap(try fields.ranges()))
         case 18: return .unstaged(try fields.node())
         case 33: return .unsynced(try fields.node(), Errno(try fields.number()))
         case 34: return .damaged(try fields.node())
+        case 35: return .unproven(try fields.node(), try fields.ranges())
         default: return try bucket(kind, &fields)
         }
     }
@@ -208,6 +201,19 @@ extension FieldReader {
         let start = try tally()
         let count = try tally()
         return start..<(start + count)
+    }
+
+    /// Sorted and disjoint.
+    fileprivate mutating func ranges() throws(FieldError) -> [Range<Int>] {
+        let count = Int(try number(UInt32.self))
+        guard count <= StagedFileRecord.rangeLimit, count <= remaining / 16 else { throw .outOfBounds }
+        var ranges: [Range<Int>] = []
+        for _ in 0..<count {
+            let range = try range()
+            guard range.lowerBound >= ranges.last?.upperBound ?? 0 else { throw .outOfBounds }
+            ranges.append(range)
+        }
+        return ranges
     }
 
     fileprivate mutating func generation() throws(FieldError) -> Generation? {

@@ -78,6 +78,8 @@ struct WriteBackRecord: Hashable, Sendable {
         case unsynced(NameNode, Errno)
         /// The staging file is not what it should be: the content is lost.
         case damaged(NameNode)
+        /// The checksums of these ranges are not those of the bytes on the disk.
+        case unproven(NameNode, [Range<Int>])
         /// The staging file is not needed any more.
         case unstaged(NameNode)
         // The bucket.

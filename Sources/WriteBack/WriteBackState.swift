@@ -30,7 +30,7 @@ struct WriteBackState: Sendable {
     /// Numbers of staging files that no record names any more.
     private var garbage: [Int] = []
     /// Files that are gone since somebody asked.
-    private var goneFiles: [NameNode] = []
+    private var goneFiles: [(node: NameNode, bytes: Int)] = []
     let layout: PartLayout
 
     /// - Parameters:
@@ -64,8 +64,8 @@ struct WriteBackState: Sendable {
         return garbage
     }
 
-    /// Files that are gone since the last call: their uploads have no purpose any more.
-    mutating func takeGone() -> [NameNode] {
+    /// Files that are gone since the last call, and what they took of the disk: their uploads have no purpose any more.
+    mutating func takeGone() -> [(node: NameNode, bytes: Int)] {
         defer { goneFiles = [] }
         return goneFiles
     }
@@ -81,11 +81,11 @@ struct WriteBackState: Sendable {
         let answer = try change(record.event)
         for node in names.takeReleased() {
             if let number = files[node]?.staging { garbage.append(number) }
+            goneFiles.append((node, stagedBytes(node)))
             files[node] = nil
             attributes[node] = nil
             staged[node] = nil
             sessions[node] = nil
-            goneFiles.append(node)
         }
         if record.request != 0 { keep(answer, of: record.request) }
         return answer
@@ -128,7 +128,7 @@ struct WriteBackState: Sendable {
         case .attributes(let node, let new):
             guard node == names.tree.root || names.tree.entries[node] != nil else { throw .stale }
             attributes[node] = new
-        case .staged, .overwriting, .wrote, .truncated, .synced, .unsynced, .damaged, .unstaged:
+        case .staged, .overwriting, .wrote, .truncated, .synced, .unsynced, .damaged, .unproven, .unstaged:
             try changeBytes(event)
         case .session, .sessionEnded, .ready, .began, .ended, .expired, .deleted: try changeBucket(event)
         case .counters, .node, .name, .standing, .file, .told, .answer: try restore(event)
@@ -215,6 +215,7 @@ struct WriteBackState: Sendable {
     /// The content is another from now on, where it was whole until now.
     private mutating func markChanged(_ node: NameNode) {
         files[node]?.isTorn = false
+        if files[node]?.writers ?? 0 > 0 { staged[node]?.reopen() }
         guard names.files[node]?.isReady == true || names.isCurrent(node) else { return }
         _ = names.changed(node)
     }
@@ -253,6 +254,9 @@ struct WriteBackState: Sendable {
             attributes[node]?.changed = time
         case .synced(let node, let ranges): staged[node]?.synchronized(ranges)
         case .unsynced(let node, let error): staged[node]?.failed(error)
+        case .unproven(let node, let ranges):
+            for range in ranges { staged[node]?.forgetChecksums(of: range) }
+            files[node]?.isTorn = true
         case .damaged(let node):
             dropStaging(node)
             staged[node] = nil
@@ -326,6 +330,22 @@ struct WriteBackState: Sendable {
     }
 }
 
+extension WriteBackState {
+    /// After the last record of a start.
+    ///
+    /// - Parameter isSameBoot: otherwise only what was synced is there, and a file that lost something is torn.
+    mutating func settle(isSameBoot: Bool) {
+        names.resume()
+        guard !isSameBoot else { return }
+        for (node, state) in staged {
+            let record = state.record
+            staged[node] = StagedFileState(record, isSameBoot: false, layout: layout)
+            // Declared and never written, or cut off: nothing is missing of it.
+            if record.written != record.synced { files[node]?.isTorn = true }
+        }
+    }
+}
+
 extension WriteIntent {
     /// Whose content it writes.
     var node: NameNode? {
@@ -360,7 +380,10 @@ extension WriteBackState {
                 parked: names.parked,
                 staging: lastStaging
             ),
-            .attributes(tree.root, attributes[tree.root] ?? NodeAttributes(mode: 0o755, user: 0, group: 0, time: .init(seconds: 0))),
+            .attributes(
+                tree.root,
+                attributes[tree.root] ?? NodeAttributes(mode: 0o755, user: 0, group: 0, time: .init(seconds: 0))
+            ),
         ]
         for (node, var entry) in tree.ordered {
             // What a directory holds says so itself, and an intent says who is busy.

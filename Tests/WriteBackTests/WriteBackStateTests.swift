@@ -155,7 +155,9 @@ struct StateLife {
 
 @Suite struct WriteBackStateTests {
     /// What a start makes of a checkpoint and the records behind it.
-    private func folded(_ checkpoint: [WriteBackRecord], _ records: some Sequence<WriteBackRecord>) throws -> WriteBackState {
+    private func folded(_ checkpoint: [WriteBackRecord], _ records: some Sequence<WriteBackRecord>) throws
+        -> WriteBackState
+    {
         var state = StateLife.empty()
         for record in checkpoint + records {
             let read = try #require(WriteBackRecord(decoding: record.encoded))

@@ -1,3 +1,4 @@
+import Glibc
 import LinuxPlatform
 import ObjectStorage
 import TestSupport
@@ -11,6 +12,9 @@ final class PendingWork: Sendable {
     var count: Int { work.withLock { $0.count } }
 
     func add(_ body: @escaping @Sendable () async -> Void) { work.withLock { $0.append(body) } }
+
+    /// The process that started it is gone.
+    func clear() { work.withLock { $0 = [] } }
 
     func take(_ choice: UInt64) -> (@Sendable () async -> Void)? {
         work.withLock { $0.isEmpty ? nil : $0.remove(at: Int(choice % UInt64($0.count))) }
@@ -95,6 +99,7 @@ final class WriteBackLife {
     func die() throws {
         deaths += 1
         mount.close()
+        pending.clear()
         disk = disk.restarted()
         try begin(isNewMount: false)
     }
@@ -103,6 +108,7 @@ final class WriteBackLife {
     func crash(_ remains: ForgetfulDisk.Remains) throws {
         deaths += 1
         mount.close()
+        pending.clear()
         disk = disk.crashed(remains)
         boot = random.bytes(16)
         try begin(isNewMount: true)
@@ -121,7 +127,11 @@ final class WriteBackLife {
     func step() async {
         if chance(weather.expiry) { bucket.expireUploads() }
         store.setHook(hook())
-        if let work = pending.take(random.next()) { await work() }
+        if let work = pending.take(random.next()) {
+            if DEBUGLOG { DBG("step of \(pending.count) at \(disk.changes) dead \(disk.isDead)") }
+            await work()
+            if DEBUGLOG { DBG("done") }
+        }
         store.setHook(nil)
         mostUnacknowledged = max(mostUnacknowledged, mount.status.unacknowledged)
     }
@@ -148,9 +158,12 @@ final class WriteBackLife {
     ) async -> Result<Value, Errno> {
         let answer = Lock<Result<Value, Errno>?>(nil)
         body { result in answer.withLock { $0 = result } }
+        var steps = 0
         while true {
             if let result = answer.withLock({ $0 }) { return result }
             if pending.count > 0 { await step() } else { await Task.yield() }
+            steps += 1
+            if steps == 50_000 { DBG("STUCK \(pending.count) dead \(disk.isDead) \(mount.status)") }
         }
     }
 
@@ -243,3 +256,7 @@ final class WriteBackLife {
         return bytes
     }
 }
+
+func DBG(_ s: String) { _ = (s + "\n").withCString { write(2, $0, strlen($0)) } }
+
+nonisolated(unsafe) var DEBUGLOG = false

@@ -67,3 +67,47 @@ import Testing
         #expect(last > 40)
     }
 }
+
+@Suite struct WriteBackPropertyTests {
+    private func run(
+        _ seed: UInt64,
+        _ weather: Weather,
+        operations: Int = 60,
+        deathsInCalls: Int = 0,
+        deathsInSteps: Int = 0
+    ) async throws -> WriteBackModel {
+        let model = WriteBackModel(try WriteBackLife(seed: seed, weather))
+        try await model.begin()
+        (model.deathsInCalls, model.deathsInSteps) = (deathsInCalls, deathsInSteps)
+        for _ in 0..<operations {
+            try await model.operate()
+            for _ in 0..<model.life.below(8) { try await model.step() }
+        }
+        try await model.finish()
+        #expect(model.complaints.isEmpty, "seed \(seed)")
+        return model
+    }
+
+    @Test func theBucketFollowsWhatApplicationsDo() async throws {
+        for seed in SeedSlice.first(60, ofSoak: 2000) {
+            let model = try await run(seed, Weather())
+            #expect(model.life.leftovers.isEmpty, "seed \(seed)")
+        }
+    }
+
+    @Test func inAnyWeatherTheBucketFollows() async throws {
+        for seed in SeedSlice.first(60, ofSoak: 2000) {
+            _ = try await run(1000 + seed, Weather(loss: 15, refusal: 10, shortening: 15, expiry: 2))
+        }
+    }
+
+    /// Killed at any journal write, and after any step: each request happens once, and nothing that was answered is lost.
+    @Test func killedAnywhereEachRequestHappensOnce() async throws {
+        var deaths = 0
+        for seed in SeedSlice.first(100, ofSoak: 4000) {
+            let weather = Weather(loss: 8, refusal: 5, shortening: 8)
+            deaths += try await run(2000 + seed, weather, deathsInCalls: 15, deathsInSteps: 2).life.deaths
+        }
+        #expect(deaths > 500)
+    }
+}

@@ -139,6 +139,15 @@ package struct PenstockPaths: Hashable, Sendable {
         return try ObjectName("\(checkpointKept(name))\(generation)-\(hash)")
     }
 
+    /// For listings: every piece of files that mounts have written.
+    package var allWritten: String { "\(everything)written/" }
+
+    /// Before the names of all that one process of a mount puts there; `process` is unguessable.
+    package func written(_ process: String) -> String { "\(allWritten)\(process)/" }
+
+    /// Before the names under which a mount's files wait while they change names in a circle.
+    package func parked(_ mount: String) -> String { "\(everything)parked/\(mount)/" }
+
     /// The offset that a part's or a state's name ends in, or nil when it is none.
     package static func offset(in name: ObjectName) -> Int? {
         let digits = name.value.utf8.reversed().prefix { $0 != UInt8(ascii: "/") }.reversed()

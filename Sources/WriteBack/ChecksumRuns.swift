@@ -36,6 +36,12 @@ package struct ChecksumRuns: Hashable, Sendable {
         runs.removeSubrange(first..<last)
     }
 
+    /// Whether a run has a byte of the range.
+    package func hasRun(in range: Range<Int>) -> Bool {
+        let index = index(endingAfter: range.lowerBound)
+        return index < runs.count && runs[index].range.lowerBound < range.upperBound
+    }
+
     /// Takes note of bytes that were just written.
     ///
     /// - Parameter pieces: one checksum for each part that the bytes lie in, in order, as `pieces(of:at:layout:)` makes them.

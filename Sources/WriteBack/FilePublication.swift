@@ -21,8 +21,10 @@ package enum PublicationAction: Sendable {
 /// How a publication ended.
 package enum PublicationOutcome: Sendable {
     case published(ObjectAttributes)
+    /// An earlier operation of ours stands there: its reply was lost, with its process.
+    case overtaken(ObjectAttributes, operation: String)
     /// Somebody else wrote the object, or deleted it: nothing was replaced.
-    case conflict(found: Generation?)
+    case conflict(found: ObjectAttributes?)
     /// A part is not in the bucket any more; `UploadLedger.missing` sends it again. Which one, asking tells.
     case partMissing
     case failed(ObjectStoreError)
@@ -51,6 +53,7 @@ package struct FilePublication: Sendable {
 
     private let prefix: String
     private let operation: String
+    private let earlier: Set<String>
     private let replacing: Generation?
     private let size: Int
     private let crc32c: CRC32C
@@ -73,8 +76,16 @@ package struct FilePublication: Sendable {
     ///   - replacing: the generation that stands under the name; nil for none.
     ///   - operation: unguessable, and the same when a later process takes this publication up.
     ///   - prefix: of the names of what is joined on the way; no other process has it.
-    package init(parts: [StoredPart], replacing: Generation?, operation: String, prefix: String) {
+    ///   - earlier: operations of the same file whose outcome is not known.
+    package init(
+        parts: [StoredPart],
+        replacing: Generation?,
+        operation: String,
+        prefix: String,
+        earlier: Set<String> = []
+    ) {
         precondition(!parts.isEmpty)
+        self.earlier = earlier
         self.parts = parts
         self.replacing = replacing
         self.operation = operation
@@ -87,7 +98,14 @@ package struct FilePublication: Sendable {
     }
 
     /// Of a small content that is put in one request.
-    package init(size: Int, crc32c: CRC32C, replacing: Generation?, operation: String) {
+    package init(
+        size: Int,
+        crc32c: CRC32C,
+        replacing: Generation?,
+        operation: String,
+        earlier: Set<String> = []
+    ) {
+        self.earlier = earlier
         parts = []
         prefix = ""
         self.replacing = replacing
@@ -201,8 +219,12 @@ package struct FilePublication: Sendable {
             if attributes?.generation == replacing {
                 // It was not done.
                 phase = .writing
+            } else if let attributes, let operation = attributes.metadata[MetadataKey.operation],
+                earlier.contains(operation)
+            {
+                end(.overtaken(attributes, operation: operation))
             } else {
-                end(.conflict(found: attributes?.generation))
+                end(.conflict(found: attributes))
             }
         case .failure(let error): fail(error)
         }

@@ -1,3 +1,4 @@
+import Glibc
 package import LinuxPlatform
 package import ObjectStorage
 
@@ -29,7 +30,7 @@ package enum NameOutcome: Hashable, Sendable {
 /// directory or its parts. What stands in the bucket under a name is the content of a file, a tombstone, or foreign. All calls
 /// come from one owner at a time; no call does I/O.
 package struct NameTable: Sendable {
-    private struct File {
+    struct File: Hashable, Sendable {
         var content: Int
         /// The content is whole, and can be published.
         var isReady = false
@@ -39,7 +40,7 @@ package struct NameTable: Sendable {
         var isBusy = false
     }
 
-    private struct Remote {
+    struct Remote: Hashable, Sendable {
         var generation: Generation
         var content: Int
         /// Nil for a tombstone, and for what others wrote.
@@ -50,22 +51,23 @@ package struct NameTable: Sendable {
         var isDue = false
     }
 
-    package private(set) var tree = NameTree()
-    private var files: [NameNode: File] = [:]
-    private var remotes: [String: Remote] = [:]
+    package internal(set) var tree = NameTree()
+    var files: [NameNode: File] = [:]
+    var remotes: [String: Remote] = [:]
     private var busyNames: Set<String> = []
     private var changedFiles: Set<NameNode> = []
     private var changedNames: Set<String> = []
-    private var lastContent = 0
-    private var parked = 0
+    var lastContent = 0
+    var parked = 0
+    private var released: [NameNode] = []
     /// Names that are held back: published under no such name, until renamed.
     private let holdsBack: @Sendable (String) -> Bool
     /// Where a content waits while names are exchanged.
-    private let parking: String
+    let parking: String
     /// Files whose content was given another name because somebody else had written under theirs, to be told.
-    package private(set) var conflicts: [NameNode] = []
+    package internal(set) var conflicts: [NameNode] = []
     /// Files whose only content was taken away by others, to be told.
-    package private(set) var lost: [NameNode] = []
+    package internal(set) var lost: [NameNode] = []
 
     /// - Parameters:
     ///   - parking: a prefix in the bucket that no file has, for contents that change names in a circle.
@@ -176,6 +178,51 @@ package struct NameTable: Sendable {
         files[node] = nil
         changedFiles.remove(node)
         tree.forget(node)
+        released.append(node)
+    }
+
+    /// Files that are gone, name, handles and all, since the last call.
+    mutating func takeReleased() -> [NameNode] {
+        defer { released = [] }
+        return released
+    }
+
+    /// No handle is open any more.
+    mutating func closeAll() {
+        for node in files.keys.sorted() {
+            files[node]?.handles = 0
+            release(node)
+        }
+    }
+
+    /// Whether what stands in the bucket, under whatever name, is the content of the file.
+    func isCurrent(_ node: NameNode) -> Bool {
+        guard let file = files[node], let name = file.stands else { return false }
+        return remotes[name]?.content == file.content
+    }
+
+    /// The content was lost: the file has again what stands in the bucket. False when nothing does.
+    mutating func revert(_ node: NameNode) -> Bool {
+        guard let name = files[node]?.stands, let remote = remotes[name] else { return false }
+        files[node]?.content = remote.content
+        files[node]?.isReady = false
+        changedFiles.insert(node)
+        return true
+    }
+
+    /// What a listing showed is there no longer, and nobody here has touched it.
+    ///
+    /// - Throws: `noEntry`, `isDirectory`; `EBUSY` when it is open, changed or under way.
+    mutating func vanish(_ name: String, in directory: NameNode) throws(Errno) {
+        let node = try tree.child(name, of: directory)
+        if tree.isDirectory(node) { throw .isDirectory }
+        guard let file = files[node], let path = tree.path(node), file.stands == path, isCurrent(node),
+            file.handles == 0, !file.isBusy, !busyNames.contains(path)
+        else { throw Errno(EBUSY) }
+        remotes[path] = nil
+        files[node]?.stands = nil
+        _ = try tree.unlink(name, in: directory)
+        release(node)
     }
 
     /// Names that stand in the bucket and are hidden here. `expire` those whose grace is over.
@@ -187,6 +234,13 @@ package struct NameTable: Sendable {
     package mutating func expire(_ name: String) {
         remotes[name]?.isDue = true
         changedNames.insert(name)
+    }
+
+    /// A start: everything is looked at again. Requests that `begin` named stay under way.
+    mutating func resume() {
+        changedFiles = Set(files.keys)
+        changedNames = Set(remotes.keys)
+        for node in files.keys.sorted() { release(node) }
     }
 
     // MARK: What to do
@@ -295,7 +349,8 @@ package struct NameTable: Sendable {
         return nil
     }
 
-    private mutating func begin(_ action: NameAction) {
+    /// Takes note of a request that is under way: one that `next` returned, or one of an earlier process.
+    mutating func begin(_ action: NameAction) {
         switch action {
         case .publish(let node, _, let name, _):
             files[node]?.isBusy = true
@@ -303,6 +358,8 @@ package struct NameTable: Sendable {
         case .move(let node, _, let source, _, let name, _):
             files[node]?.isBusy = true
             busyNames.formUnion([source, name])
+            // A parking name of an earlier process is not used again.
+            if name.hasPrefix(parking), let number = Int(name.dropFirst(parking.count)) { parked = max(parked, number) }
         case .delete(let name, _): busyNames.insert(name)
         }
     }

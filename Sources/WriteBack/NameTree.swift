@@ -3,25 +3,31 @@ package import LinuxPlatform
 
 /// A file or a directory of a `NameTable`, for as long as that lives; never used again.
 package struct NameNode: Hashable, Comparable, Sendable {
-    let number: Int
+    /// 0 for the root; others in the order in which they were made.
+    package let number: Int
+
+    package init(number: Int) { self.number = number }
 
     package static func < (left: Self, right: Self) -> Bool { left.number < right.number }
 }
 
 /// Directories and what they hold, with the rules of the kernel: rename(2), unlink(2), mkdir(2), rmdir(2).
 package struct NameTree: Sendable {
-    private struct Entry {
+    struct Entry: Hashable, Sendable {
         var parent: NameNode?
         var name: String
+        /// Where the name stands in listings of its directory: later names have larger numbers, none is used again.
+        var cookie: Int
         /// Nil for a file.
         var children: [String: NameNode]?
     }
 
     package let root = NameNode(number: 0)
-    private var entries: [NameNode: Entry]
-    private var last = 0
+    private(set) var entries: [NameNode: Entry]
+    private(set) var last = 0
+    private(set) var lastCookie = 0
 
-    package init() { entries = [root: Entry(parent: nil, name: "", children: [:])] }
+    package init() { entries = [root: Entry(parent: nil, name: "", cookie: 0, children: [:])] }
 
     /// - Throws: `noEntry`, `notDirectory`.
     package func child(_ name: String, of directory: NameNode) throws(Errno) -> NameNode {
@@ -64,7 +70,8 @@ package struct NameTree: Sendable {
         guard try children(of: directory)[name] == nil else { throw .exists }
         last += 1
         let node = NameNode(number: last)
-        entries[node] = Entry(parent: directory, name: name, children: isDirectory ? [:] : nil)
+        lastCookie += 1
+        entries[node] = Entry(parent: directory, name: name, cookie: lastCookie, children: isDirectory ? [:] : nil)
         entries[directory]?.children?[name] = node
         return node
     }
@@ -123,6 +130,8 @@ package struct NameTree: Sendable {
         detach(node)
         entries[node]?.parent = newDirectory
         entries[node]?.name = newName
+        lastCookie += 1
+        entries[node]?.cookie = lastCookie
         entries[newDirectory]?.children?[newName] = node
         return (node, target.flatMap { entries[$0] == nil ? nil : $0 })
     }
@@ -131,6 +140,45 @@ package struct NameTree: Sendable {
         guard let entry = entries[node], let parent = entry.parent else { return }
         entries[parent]?.children?[entry.name] = nil
         entries[node]?.parent = nil
+    }
+
+    /// Puts a node of a checkpoint where it was. Directories come before what they hold.
+    ///
+    /// - Throws: `invalidArgument` when it does not fit what is there.
+    mutating func restore(_ node: NameNode, _ entry: Entry) throws(Errno) {
+        guard node != root, entries[node] == nil else { throw .invalidArgument }
+        if let parent = entry.parent {
+            guard let siblings = entries[parent]?.children, siblings[entry.name] == nil else { throw .invalidArgument }
+            entries[parent]?.children?[entry.name] = node
+        }
+        var restored = entry
+        restored.children = entry.children == nil ? nil : [:]
+        entries[node] = restored
+        last = max(last, node.number)
+        lastCookie = max(lastCookie, entry.cookie)
+    }
+
+    /// No node, and no name in a listing, gets a number up to these any more.
+    mutating func skip(to number: Int, cookie: Int) {
+        last = max(last, number)
+        lastCookie = max(lastCookie, cookie)
+    }
+
+    /// Every node but the root, parents before what they hold.
+    var ordered: [(node: NameNode, entry: Entry)] {
+        var result: [(node: NameNode, entry: Entry)] = []
+        for (node, entry) in entries.sorted(by: { $0.key < $1.key }) where entry.parent == nil && node != root {
+            result.append((node, entry))
+        }
+        var directories = [root]
+        while let directory = directories.popLast() {
+            for child in (entries[directory]?.children ?? [:]).values.sorted() {
+                guard let entry = entries[child] else { continue }
+                result.append((child, entry))
+                if entry.children != nil { directories.append(child) }
+            }
+        }
+        return result
     }
 
     /// Drops a file that has no name.

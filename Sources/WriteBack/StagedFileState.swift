@@ -101,11 +101,27 @@ package struct StagedFileState: Sendable {
     ///
     /// - Parameter checksums: as `ChecksumRuns.pieces` makes them of the bytes.
     package mutating func endWrite(_ token: Int, checksums: [ChecksumRuns.Run]?) {
-        guard let write = writes.removeValue(forKey: token), let checksums else { return }
-        written.insert(write.range)
-        size = max(size, write.range.upperBound)
-        if !write.isTangled { runs.insert(checksums) }
+        guard let (range, isTangled) = finishWrite(token), let checksums else { return }
+        wrote(range, checksums: isTangled ? [] : checksums)
     }
+
+    /// The write is over; nothing counts before `wrote`.
+    ///
+    /// - Returns: its range; and whether nobody knows what of it and of another write came last. Nil for an unknown one.
+    package mutating func finishWrite(_ token: Int) -> (range: Range<Int>, isTangled: Bool)? {
+        writes.removeValue(forKey: token).map { ($0.range, $0.isTangled) }
+    }
+
+    /// Bytes are in the staging file.
+    package mutating func wrote(_ range: Range<Int>, checksums: [ChecksumRuns.Run]) {
+        written.insert(range)
+        size = max(size, range.upperBound)
+        runs.remove(range)
+        runs.insert(checksums)
+    }
+
+    /// Writes are on their way to the staging file.
+    package var isBeingWritten: Bool { !writes.isEmpty }
 
     /// Sets the size. What is beyond it is gone; what is added is zeros.
     ///
@@ -232,11 +248,29 @@ package struct StagedFileState: Sendable {
     /// - Parameter failure: nil when the disk confirmed.
     /// - Returns: what to record; it is safe when the record is.
     package mutating func endSynchronization(_ token: Int, failure: Errno?) throws(Errno) -> StagedFileRecord {
-        let ranges = synchronizations.removeValue(forKey: token) ?? ExtentMap()
-        if let failure, self.failure == nil { self.failure = failure }
+        let ranges = finishSynchronization(token)
+        if let failure { failed(failure) }
         if let failure = self.failure { throw failure }
-        synced.formUnion(ranges)
+        synchronized(ranges)
         return record
+    }
+
+    /// The synchronization is over; nothing counts before `synchronized`.
+    ///
+    /// - Returns: the ranges that were there when it began, and are still.
+    package mutating func finishSynchronization(_ token: Int) -> ExtentMap {
+        synchronizations.removeValue(forKey: token) ?? ExtentMap()
+    }
+
+    /// The ranges are on stable storage.
+    package mutating func synchronized(_ ranges: ExtentMap) { synced.formUnion(ranges) }
+
+    /// A synchronization failed. The first reason stays.
+    package mutating func failed(_ failure: Errno) { if self.failure == nil { self.failure = failure } }
+
+    /// What was offered is offered again: the parts in the bucket went into an object that was published.
+    package mutating func withdraw(_ parts: [Int]) {
+        for part in parts where offered.remove(part) != nil { revisions[part, default: 0] += 1 }
     }
 
     /// What the journal needs to know of the file, as it is now. Committed at `process`, it outlives this process with all

@@ -14,28 +14,6 @@ package struct StoredPart: Hashable, Sendable {
     }
 }
 
-/// What an upload wants done. Each but `note` and `discard` is answered by exactly one call of `UploadLedger`'s method of that name.
-package enum UploadAction: Sendable {
-    /// Read the part from the staging file and say its checksum: `measured`.
-    case measure(PartVersion)
-    /// Open a session, create-only, with the part's size and checksum, under the name: `opened`.
-    case open(PartVersion, component: String)
-    /// Commit the record to the journal at `node`: `recorded`.
-    case record(PartVersion, UploadRecord)
-    /// Send the bytes of this range of the file from `offset` of the session on: `sent`.
-    case send(PartVersion, UploadSession, range: Range<Int>, at: Int, isLast: Bool)
-    /// Ask the session how far it is: `asked`.
-    case ask(PartVersion, UploadSession)
-    /// Look whether the component is there: `found`.
-    case find(PartVersion, ObjectName)
-    /// Call `retry` after a pause that grows with the number of attempts without progress.
-    case pause(PartVersion, attempt: Int)
-    /// Put the record into the journal, at any level, soon: it saves the next process a question. Nobody waits for it.
-    case note(UploadRecord)
-    /// Cancel the session, delete the object. Nobody waits for it, and whatever becomes of it is harmless.
-    case discard(UploadSession?, ComposeSource?)
-}
-
 /// How the parts of one file come into the bucket while the file is written: which bytes go where next.
 ///
 /// Each part has a resumable session of its own, with a name that was never used before. The session is in the journal
@@ -59,6 +37,11 @@ package struct UploadLedger: Sendable {
         case stored(StoredPart)
     }
 
+    struct Earlier: Sendable {
+        var state: State
+        var crc32c: CRC32C
+    }
+
     struct Part: Sendable {
         var version: PartVersion
         var state = State.waiting
@@ -76,6 +59,8 @@ package struct UploadLedger: Sendable {
         var best = 0
         /// How far this process has sent.
         var sentEnd = 0
+        /// What an earlier process's session has; it is the part's when the bytes turn out to be the same.
+        var earlier: Earlier?
     }
 
     /// Names what this process opens; no other process and no other file has it.
@@ -154,9 +139,40 @@ package struct UploadLedger: Sendable {
             rename(version)
             return
         }
-        drop(version.part)
-        parts[version.part] = Part(version: version, state: version.crc32c == nil ? .measuring : .waiting)
+        var part = Part(version: version, state: version.crc32c == nil ? .measuring : .waiting)
+        if let old = parts[version.part], !old.isWanted, old.version.range == version.range, version.crc32c == nil,
+            let crc32c = old.version.crc32c
+        {
+            // Nobody knows the checksum of the part now; it is measured before anything is sent again.
+            part.earlier = Earlier(state: old.state, crc32c: crc32c)
+            part.record = old.record
+            queue.removeAll { $0.part == version.part }
+        } else {
+            drop(version.part)
+        }
+        parts[version.part] = part
         if version.crc32c == nil { queue.append(.measure(version)) }
+    }
+
+    /// Whether it knows of no part.
+    package var isEmpty: Bool { parts.isEmpty && queue.isEmpty }
+
+    /// Whether it waits for the checksum of exactly these bytes.
+    package func isMeasuring(_ version: PartVersion) -> Bool {
+        guard let part = current(version), case .measuring = part.state else { return false }
+        return true
+    }
+
+    /// How many parts are under way.
+    package var underWay: Int { parts.values.count(where: \.isUnderWay) }
+
+    /// The objects went into what was published, and are deleted by whoever published it.
+    ///
+    /// - Returns: the parts that are not here any more.
+    package mutating func consumed(_ sources: Set<ComposeSource>) -> [Int] {
+        let gone = stored.filter { sources.contains($0.value.source) }.keys.sorted()
+        for part in gone { parts[part] = nil }
+        return gone
     }
 
     /// Questions that wait to be asked are asked in the name of the new revision.
@@ -173,7 +189,12 @@ package struct UploadLedger: Sendable {
     package mutating func drop(_ part: Int) {
         guard let old = parts.removeValue(forKey: part) else { return }
         queue.removeAll { $0.part == old.version.part }
-        switch old.state {
+        discard(old.state)
+        if let earlier = old.earlier { discard(earlier.state) }
+    }
+
+    private mutating func discard(_ state: State) {
+        switch state {
         case .measuring, .waiting, .opening: break
         case .recording(let session, _), .ready(let session, _), .sending(let session, _, _), .asking(let session),
             .finding(let session):
@@ -248,6 +269,16 @@ package struct UploadLedger: Sendable {
         guard var part = current(version), case .measuring = part.state else { return }
         part.version.crc32c = crc32c
         part.state = .waiting
+        if let earlier = part.earlier {
+            part.earlier = nil
+            if earlier.crc32c == crc32c {
+                part.state = earlier.state
+                if case .asking(let session) = earlier.state { queue.append(.ask(part.version, session)) }
+            } else {
+                part.record = nil
+                discard(earlier.state)
+            }
+        }
         parts[version.part] = part
     }
 
@@ -432,29 +463,6 @@ package struct UploadLedger: Sendable {
             parts[number]?.failure = nil
             parts[number]?.losses = 0
             retry(part.version)
-        }
-    }
-}
-
-extension UploadLedger.Part {
-    /// Something is in the bucket for it, or about to be, and it is not whole.
-    fileprivate var isUnderWay: Bool {
-        switch state {
-        case .measuring, .waiting, .stored: false
-        case .opening, .recording, .ready, .sending, .asking, .finding: !isPaused
-        }
-    }
-}
-
-extension UploadAction {
-    /// The number of the part that it is about.
-    fileprivate var part: Int? {
-        switch self {
-        case .measure(let version), .open(let version, _), .record(let version, _), .send(let version, _, _, _, _),
-            .ask(let version, _), .find(let version, _), .pause(let version, _):
-            version.part
-        case .note(let record): record.version.part
-        case .discard: nil
         }
     }
 }

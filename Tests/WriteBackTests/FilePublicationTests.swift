@@ -160,7 +160,7 @@ private struct Publishing {
             guard case .conflict(let found)? = publishing.publication.outcome else {
                 throw JournalLife.Wrong(what: "no conflict")
             }
-            #expect(found == foreign.generation)
+            #expect(found?.generation == foreign.generation)
             let read = try await publishing.store.contents(publishing.name, generation: nil, limit: 100)
             #expect(read.bytes == [1, 2, 3])
             // The parts are still there: the content gets another name.

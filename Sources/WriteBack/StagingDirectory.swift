@@ -1,0 +1,90 @@
+import Glibc
+package import LinuxPlatform
+
+/// The directory of the local disk in which a mount keeps its journal and what was written: of one process at a time.
+package final class StagingDirectory: Sendable {
+    package let directory: LocalDirectory
+    private let lock: FileLock
+    private let path: String
+
+    /// Makes the directory, for its owner alone, when it is missing, and locks it. The lock goes with the value, and with the
+    /// process, however that ends.
+    ///
+    /// - Throws: `wouldBlock` when another process has it; the `errno` of the call that failed.
+    package init(path: String) throws(Errno) {
+        do throws(Errno) {
+            _ = try retryingOnInterrupt { mkdir(path, 0o700) }
+        } catch {
+            if error != .exists { throw error }
+        }
+        lock = try FileLock(FileDescriptor(path: "\(path)/lock", flags: O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600))
+        directory = try LocalDirectory(path: path)
+        self.path = path
+    }
+
+    /// The room of the disk that it is on; nil when that cannot be found out.
+    package var space: FilesystemSpace? { try? FileDescriptor(path: path, flags: O_RDONLY | O_DIRECTORY).space() }
+}
+
+/// The files of a staging directory besides the journal's: one for each written file, named by its number.
+enum StagingNames {
+    private static let prefix = "staged-"
+
+    static func name(_ number: Int) -> String { prefix + String(number, radix: 16) }
+
+    /// Nil for other files.
+    static func number(_ name: String) -> Int? {
+        guard name.hasPrefix(prefix), let number = Int(name.dropFirst(prefix.count), radix: 16), number >= 0,
+            Self.name(number) == name
+        else { return nil }
+        return number
+    }
+}
+
+/// What a start finds of staging files.
+enum StagingSweep {
+    struct Found {
+        var files: [Int: any WritableFile] = [:]
+        /// Names that no record names.
+        var garbage: [String] = []
+        /// Numbers whose name is on stable storage.
+        var synced: Set<Int> = []
+        /// How many were missing, or too short.
+        var damaged = 0
+        /// No staging file has a larger number.
+        var last = 0
+    }
+
+    /// Opens what the state names. A file without the bytes that it should have is damage of that file alone: its name stays,
+    /// with what stands in the bucket.
+    static func run(_ directory: any WritableDirectory, _ state: inout WriteBackState) throws(JournalError) -> Found {
+        let names: [String]
+        do throws(Errno) { names = try directory.names() } catch {
+            throw .system(error, during: "list", file: "directory")
+        }
+        let present = Set(names.compactMap(StagingNames.number))
+        var found = Found()
+        found.last = max(state.lastStaging, present.max() ?? 0)
+        for (node, file) in state.files.sorted(by: { $0.key < $1.key }) {
+            guard let number = file.staging else { continue }
+            let staged = state.staged[node]
+            if let opened = try? directory.open(StagingNames.name(number)), let size = try? opened.size(),
+                size >= staged?.written.end ?? 0
+            {
+                found.files[number] = opened
+                if staged?.synced.isEmpty == false { found.synced.insert(number) }
+                continue
+            }
+            let isEmpty = staged?.written.isEmpty ?? true
+            if !isEmpty { found.damaged += 1 }
+            do throws(Errno) { try state.apply(WriteBackRecord(isEmpty ? .unstaged(node) : .damaged(node))) } catch {
+                throw .damaged(file: StagingNames.name(number), offset: 0, reason: "\(error)")
+            }
+        }
+        let needed = Set(state.files.values.compactMap(\.staging))
+        found.garbage = present.subtracting(needed).sorted().map(StagingNames.name)
+        // Nobody has counted them in this process.
+        _ = (state.takeGarbage(), state.takeGone())
+        return found
+    }
+}

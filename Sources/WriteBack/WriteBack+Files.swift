@@ -1,0 +1,342 @@
+import Glibc
+import LinuxPlatform
+import ObjectStorage
+
+// Open files, extended attributes and the mount, as `WritableTree` has them.
+extension WriteBack: WritableTree {
+    private func handle(_ mode: OpenMode) -> WriteBackRecord.Handle { mode.contains(.write) ? .writer : .reader }
+
+    package func create(
+        _ request: TreeRequest,
+        _ name: String,
+        in directory: TreeNode,
+        mode: UInt16,
+        open: OpenMode?,
+        _ rule: CreateRule,
+        _ completion: @escaping Completion<(entry: TreeEntry, file: TreeFile?)>
+    ) {
+        guard let parent = directory.nameNode else { return completion(.failure(.stale)) }
+        withListing(of: parent) { [self] listed in
+            if case .failure(let error) = listed { return completion(.failure(error)) }
+            once(
+                request,
+                completion,
+                { (core) throws(Errno) in
+                    if let found = try core.engine.state.names.tree.children(of: parent)[name] {
+                        return try reopen(found, open, rule, request, &core)
+                    }
+                    let attributes = NodeAttributes(
+                        mode: mode & 0o777,
+                        user: request.user,
+                        group: request.group,
+                        time: time.timeOfDay()
+                    )
+                    let handle = open.map { self.handle($0) } ?? WriteBackRecord.Handle.none
+                    return try core.engine.record(
+                        .created(name, in: parent, attributes, handle: handle),
+                        request: request.number
+                    )
+                },
+                reply: { (core, answer) throws(Errno) in
+                    guard let node = answer.node else { throw .inputOutput }
+                    return (try entry(node, core), open.map { TreeFile(TreeHandle(TreeNode(node), $0)) })
+                }
+            )
+        }
+    }
+
+    private func reopen(
+        _ node: NameNode,
+        _ mode: OpenMode?,
+        _ rule: CreateRule,
+        _ request: TreeRequest,
+        _ core: inout Core
+    ) throws(Errno) -> KernelAnswer {
+        if rule == .onlyNew { throw .exists }
+        if core.engine.state.names.tree.isDirectory(node) { throw .isDirectory }
+        if core.engine.state.attributes[node]?.link != nil { throw Errno(ELOOP) }
+        if rule == .openTruncated { try truncate(node, to: 0, &core) }
+        return try core.engine.record(
+            .opened(node, mode.map { handle($0) } ?? WriteBackRecord.Handle.none),
+            request: request.number
+        )
+    }
+
+    package func open(
+        _ request: TreeRequest,
+        _ node: TreeNode,
+        _ mode: OpenMode,
+        truncates: Bool,
+        _ completion: @escaping Completion<TreeFile>
+    ) {
+        once(
+            request,
+            completion,
+            { (core) throws(Errno) in
+                let node = try self.node(node)
+                return try reopen(node, mode, truncates ? .openTruncated : .open, request, &core)
+            },
+            reply: { (_, _) throws(Errno) in TreeFile(TreeHandle(node, mode)) }
+        )
+    }
+
+    package func read(
+        _ request: TreeRequest,
+        _ handle: TreeHandle,
+        at offset: Int,
+        count: Int,
+        _ completion: @escaping Completion<[UnsafeRawBufferPointer]>
+    ) {
+        guard let node = handle.node.nameNode, offset >= 0, count >= 0,
+            !offset.addingReportingOverflow(count).overflow
+        else { return completion(.failure(.invalidArgument)) }
+        let range = offset..<(offset + count)
+        let found = core.withLock { core in Result { () throws(Errno) in try places(core, node, range) } }
+        let lease = BufferLease(size: max(1, count))
+        func answer(_ count: Int) {
+            completion(.success([UnsafeRawBufferPointer(rebasing: lease.bytes[..<count])]))
+        }
+        do throws(Errno) {
+            let (count, missing) = try Self.fill(lease.bytes, from: offset, try found.get())
+            if missing.isEmpty { return answer(count) }
+        } catch {
+            return completion(.failure(error))
+        }
+        run { [self] in
+            let result = await attempt { () async throws(ObjectStoreError) in
+                try await self.read(node, range, into: lease)
+            }
+            switch result {
+            case .success(let count): completion(.success([UnsafeRawBufferPointer(rebasing: lease.bytes[..<count])]))
+            case .failure(let error): completion(.failure(error.code == .notFound ? .stale : Self.errno(error)))
+            }
+        }
+    }
+
+    package func write(
+        _ request: TreeRequest,
+        _ handle: TreeHandle,
+        _ bytes: UnsafeRawBufferPointer,
+        at offset: Int,
+        _ completion: @escaping Completion<Void>
+    ) {
+        guard let node = handle.node.nameNode else { return completion(.failure(.stale)) }
+        write(node, bytes, at: offset, completion)
+    }
+
+    package func flush(_ request: TreeRequest, _ handle: TreeHandle, _ completion: @escaping Completion<Void>) {
+        guard let node = handle.node.nameNode else { return completion(.failure(.stale)) }
+        if options.isPublishedAtClose { return publish(node, completion) }
+        // What failed is told; what waits is not waited for.
+        let failure = core.withLock { $0.engine.state.staged[node]?.failure }
+        completion(failure.map { .failure($0) } ?? .success(()))
+    }
+
+    package func synchronize(
+        _ request: TreeRequest,
+        _ handle: TreeHandle,
+        isDataOnly: Bool,
+        _ completion: @escaping Completion<Void>
+    ) {
+        guard let node = handle.node.nameNode else { return completion(.failure(.stale)) }
+        synchronize(node) { [self] result in
+            guard case .success = result, options.isPublishedAtSync else { return completion(result) }
+            publish(node, completion)
+        }
+    }
+
+    package func synchronizeDirectory(
+        _ request: TreeRequest,
+        _ directory: TreeNode,
+        _ completion: @escaping Completion<Void>
+    ) {
+        guard let top = directory.nameNode else { return completion(.failure(.stale)) }
+        // Files below it that were closed: their bytes are as safe as their names.
+        let files = core.withLock { core in
+            core.engine.state.names.tree.files(below: top)
+                .filter { core.engine.state.files[$0]?.writers == 0 && core.engine.state.files[$0]?.staging != nil }
+        }
+        synchronize(files[...], completion)
+    }
+
+    private func synchronize(_ files: ArraySlice<NameNode>, _ completion: @escaping Completion<Void>) {
+        guard let first = files.first else {
+            return pool.submit { [self] in commit(core.withLock { $0.position }, .node, completion) }
+        }
+        synchronize(first) { [self] result in
+            // One that was dropped meanwhile is nobody's any more.
+            if case .failure(let error) = result, error != .stale { return completion(result) }
+            guard options.isPublishedAtSync, case .success = result else {
+                return synchronize(files.dropFirst(), completion)
+            }
+            publish(first) { [self] result in
+                if case .failure = result { return completion(result) }
+                synchronize(files.dropFirst(), completion)
+            }
+        }
+    }
+
+    /// Completes when the content that the file has now, or a later one, is published under its name.
+    private func publish(_ node: NameNode, _ completion: @escaping Completion<Void>) {
+        let key = core.withLock { core -> Int in
+            core.lastWatcher += 1
+            let key = core.lastWatcher
+            core.watchers[key] = { core in
+                let state = core.engine.state
+                if let failure = state.staged[node]?.failure { return { completion(.failure(failure)) } }
+                if let error = core.engine.failures[node] { return { completion(.failure(Self.errno(error))) } }
+                let isThere =
+                    state.names.files[node] == nil || state.names.tree.path(node) == nil
+                    || state.names.isCurrent(node) && state.names.files[node]?.isBusy == false
+                guard isThere else { return nil }
+                return { completion(.success(())) }
+            }
+            core.engine.state.staged[node]?.seal()
+            return key
+        }
+        update { _ in }
+        run { [self] in
+            try? await time.sleep(for: options.publishDeadline)
+            let isWaiting = core.withLock { $0.watchers.removeValue(forKey: key) != nil }
+            if isWaiting { completion(.failure(.timedOut)) }
+        }
+    }
+
+    package func allocate(
+        _ request: TreeRequest,
+        _ handle: TreeHandle,
+        _ range: Range<Int>,
+        growsFile: Bool,
+        _ completion: @escaping Completion<Void>
+    ) {
+        once(
+            nil,
+            completion,
+            { (core) throws(Errno) in
+                let node = try self.node(handle.node)
+                guard let size = core.engine.state.size(node) else { throw .stale }
+                guard range.upperBound <= Self.sizeLimit else { throw Errno(EFBIG) }
+                let gaps = core.engine.state.staged[node]?.written.gaps(in: range) ?? [range]
+                guard gaps.reduce(0, { $0 + $1.count }) <= core.budget.limit - core.budget.used else { throw .noSpace }
+                if growsFile, range.upperBound > size { try truncate(node, to: range.upperBound, &core) }
+                return KernelAnswer()
+            },
+            reply: { (_, _) throws(Errno) in }
+        )
+    }
+
+    package func release(_ request: TreeRequest?, _ handle: TreeHandle, _ completion: @escaping Completion<Void>) {
+        once(
+            request,
+            completion,
+            { (core) throws(Errno) in
+                let node = try self.node(handle.node)
+                return try core.engine.record(.closed(node, self.handle(handle.mode)), request: request?.number ?? 0)
+            },
+            reply: { (_, _) throws(Errno) in }
+        )
+    }
+
+    package func extendedAttribute(
+        _ request: TreeRequest,
+        _ node: TreeNode,
+        _ name: String,
+        _ completion: @escaping Completion<[UInt8]>
+    ) {
+        completion(
+            core.withLock { core in
+                Result { () throws(Errno) in
+                    guard let attributes = core.engine.state.attributes[try self.node(node)] else { throw .stale }
+                    guard let found = attributes.extended.first(where: { $0.name == name }) else { throw .noData }
+                    return found.value
+                }
+            }
+        )
+    }
+
+    package func extendedAttributeNames(
+        _ request: TreeRequest,
+        _ node: TreeNode,
+        _ completion: @escaping Completion<[String]>
+    ) {
+        completion(
+            core.withLock { core in
+                Result { () throws(Errno) in
+                    guard let attributes = core.engine.state.attributes[try self.node(node)] else { throw .stale }
+                    return attributes.extended.map(\.name)
+                }
+            }
+        )
+    }
+
+    package func setExtendedAttribute(
+        _ request: TreeRequest,
+        _ node: TreeNode,
+        _ name: String,
+        _ value: [UInt8],
+        _ rule: ExtendedAttributeRule,
+        _ completion: @escaping Completion<Void>
+    ) {
+        changeExtended(request, node, completion) { (attributes: inout [NodeAttributes.Extended]) throws(Errno) in
+            let index = attributes.firstIndex { $0.name == name }
+            if rule == .create, index != nil { throw .exists }
+            if rule == .replace, index == nil { throw .noData }
+            if let index { attributes.remove(at: index) }
+            let bytes = attributes.reduce(name.utf8.count + value.count) { $0 + $1.name.utf8.count + $1.value.count }
+            guard bytes <= NodeAttributes.textLimit, attributes.count < NodeAttributes.extendedLimit else {
+                throw .noSpace
+            }
+            attributes.append(.init(name: name, value: value))
+            attributes.sort { $0.name < $1.name }
+        }
+    }
+
+    package func removeExtendedAttribute(
+        _ request: TreeRequest,
+        _ node: TreeNode,
+        _ name: String,
+        _ completion: @escaping Completion<Void>
+    ) {
+        changeExtended(request, node, completion) { (attributes: inout [NodeAttributes.Extended]) throws(Errno) in
+            guard let index = attributes.firstIndex(where: { $0.name == name }) else { throw .noData }
+            attributes.remove(at: index)
+        }
+    }
+
+    private func changeExtended(
+        _ request: TreeRequest,
+        _ node: TreeNode,
+        _ completion: @escaping Completion<Void>,
+        _ body: (inout [NodeAttributes.Extended]) throws(Errno) -> Void
+    ) {
+        once(
+            request,
+            completion,
+            { (core) throws(Errno) in
+                let node = try self.node(node)
+                guard var attributes = core.engine.state.attributes[node] else { throw .stale }
+                try body(&attributes.extended)
+                attributes.changed = time.timeOfDay()
+                return try core.engine.record(.attributes(node, attributes), request: request.number)
+            },
+            reply: { (_, _) throws(Errno) in }
+        )
+    }
+
+    package func space(_ request: TreeRequest, _ completion: @escaping Completion<TreeSpace>) {
+        let (used, files) = core.withLock { ($0.budget.used, $0.engine.state.files.count) }
+        let limit = options.stagingLimit
+        completion(.success(TreeSpace(totalBytes: limit, freeBytes: max(0, limit - used), files: files)))
+    }
+
+    /// Nothing that waits has changed nothing: it goes on.
+    package func interrupt(_ request: TreeRequest) {}
+
+    package func answered(_ request: TreeRequest) {
+        core.withLock { $0.engine.state.forgetAnswer(request.number) }
+    }
+
+    package func observe(_ observer: @escaping @Sendable (TreeChange) -> Void) {
+        core.withLock { $0.observer = observer }
+    }
+}

@@ -1,0 +1,156 @@
+import LinuxPlatform
+import Manifests
+import ObjectStorage
+
+// What stands in the bucket and was not written here.
+extension WriteBack {
+    /// Objects below a directory that is renamed, at most: each is a request.
+    static let renameLimit = 100_000
+
+    /// Completes when the names of the directory are known as the bucket has them, or had them not long ago.
+    func withListing(
+        of directory: NameNode,
+        _ completion: @escaping @Sendable (Result<Void, Errno>) -> Void
+    ) {
+        let now = time.now()
+        let isFresh = core.withLock { $0.listed[directory].map { $0 > now } ?? false }
+        if isFresh { return completion(.success(())) }
+        run { [self] in
+            let result = await attempt { () async throws(ObjectStoreError) in try await self.list(directory) }
+            completion(result.mapError { Self.errno($0) })
+        }
+    }
+
+    /// What the caller of a system call is told.
+    static func errno(_ error: ObjectStoreError) -> Errno {
+        switch error.code {
+        case .notFound, .containerNotFound: .noEntry
+        case .unauthenticated, .forbidden: .access
+        case .deadlineExceeded: .timedOut
+        case .noSpace: .noSpace
+        default: .inputOutput
+        }
+    }
+
+    private func path(_ directory: NameNode) -> String? {
+        core.withLock { $0.engine.state.names.tree.path(directory) }.map { $0.isEmpty ? "" : $0 + "/" }
+    }
+
+    private func list(_ directory: NameNode) async throws(ObjectStoreError) {
+        guard let path = path(directory) else { return }
+        var (objects, prefixes) = ([ObjectAttributes](), [String]())
+        var token: String?
+        repeat {
+            let page = try await store.list(
+                ListRequest(prefix: root.value + path, delimiter: "/", pageToken: token)
+            )
+            objects += page.objects
+            prefixes += page.prefixes
+            token = page.nextPageToken
+        } while token != nil
+        let (found, folders) = (objects, prefixes)
+        let start = root.value.utf8.count + path.utf8.count
+        update { core in
+            // Renamed meanwhile: what was listed has another path.
+            guard core.engine.state.names.tree.path(directory).map({ $0.isEmpty ? "" : $0 + "/" }) == path else {
+                return
+            }
+            for folder in folders {
+                let name = String(decoding: folder.utf8.dropFirst(start).dropLast(), as: UTF8.self)
+                adoptDirectory(name, in: directory, &core)
+            }
+            var seen: Set<String> = []
+            for object in found {
+                let name = String(decoding: object.name.value.utf8.dropFirst(start), as: UTF8.self)
+                seen.insert(name)
+                adopt(object, name, in: directory, &core)
+            }
+            forget(but: seen, in: directory, &core)
+            core.listed[directory] = time.now().advanced(by: options.listingLife)
+        }
+    }
+
+    /// A name that a directory can have here.
+    private static func isName(_ name: String) -> Bool {
+        guard (try? SafePath(name)) != nil else { return false }
+        return !name.utf8.contains(UInt8(ascii: "/")) && name != PenstockPaths.directory
+    }
+
+    @discardableResult
+    private func adoptDirectory(_ name: String, in directory: NameNode, _ core: inout Core) -> NameNode? {
+        guard Self.isName(name) else { return nil }
+        if let node = try? core.engine.state.names.tree.child(name, of: directory) {
+            return core.engine.state.names.tree.isDirectory(node) ? node : nil
+        }
+        let attributes = NodeAttributes(mode: 0o755, user: 0, group: 0, time: time.timeOfDay())
+        return (try? core.engine.record(.adoptedDirectory(name, in: directory, attributes)))?.node
+    }
+
+    private func adopt(_ object: ObjectAttributes, _ name: String, in directory: NameNode, _ core: inout Core) {
+        guard Self.isName(name) else { return }
+        if let node = try? core.engine.state.names.tree.child(name, of: directory) {
+            let standing = core.engine.state.files[node]?.standing
+            if standing == nil || standing?.generation == object.generation { return }
+            // Others have written it. Who has it open, or has changed it here, keeps what there is.
+            guard (try? core.engine.record(.vanished(name, in: directory))) != nil else { return }
+            tell(.name(name, in: TreeNode(directory)), core)
+        }
+        let attributes = ObjectMetadata.decoded(object, now: time.timeOfDay())
+        _ = try? core.engine.record(.adopted(name, in: directory, ObjectIdentity(object), attributes))
+    }
+
+    /// What was adopted once and stands there no longer.
+    private func forget(but seen: Set<String>, in directory: NameNode, _ core: inout Core) {
+        for name in ((try? core.engine.state.names.tree.children(of: directory)) ?? [:]).keys.sorted()
+        where !seen.contains(name) {
+            guard let node = try? core.engine.state.names.tree.child(name, of: directory),
+                core.engine.state.names.isCurrent(node), core.engine.state.staged[node] == nil,
+                (try? core.engine.record(.vanished(name, in: directory))) != nil
+            else { continue }
+            tell(.name(name, in: TreeNode(directory)), core)
+        }
+    }
+
+    /// Tells the mount, outside of the lock.
+    func tell(_ change: TreeChange, _ core: Core) {
+        guard let observer = core.observer else { return }
+        run { observer(change) }
+    }
+
+    /// Adopts everything below a directory, so that it can be renamed whole.
+    ///
+    /// - Throws: `EXDEV` when there is too much of it; what the bucket said.
+    func adoptAll(below directory: NameNode) async -> Result<Void, Errno> {
+        guard let path = path(directory) else { return .failure(.stale) }
+        let listed = await attempt { () async throws(ObjectStoreError) in
+            try await self.store.listAll(prefix: self.root.value + path, limit: Self.renameLimit)
+        }
+        switch listed {
+        case .failure(let error):
+            return .failure(error.code == .invalidRequest ? Errno.crossDevice : Self.errno(error))
+        case .success(let objects):
+            let start = root.value.utf8.count + path.utf8.count
+            update { core in
+                guard core.engine.state.names.tree.path(directory).map({ $0 + "/" }) == path else { return }
+                for object in objects { adopt(object, below: directory, from: start, &core) }
+            }
+            return .success(())
+        }
+    }
+
+    private func adopt(_ object: ObjectAttributes, below top: NameNode, from start: Int, _ core: inout Core) {
+        let rest = String(decoding: object.name.value.utf8.dropFirst(start), as: UTF8.self)
+        guard let path = try? SafePath(rest) else { return }
+        var directory = top
+        for segment in path.segments.dropLast() {
+            guard let next = adoptDirectory(String(segment), in: directory, &core) else { return }
+            directory = next
+        }
+        if let name = path.segments.last { adopt(object, String(name), in: directory, &core) }
+    }
+}
+
+extension Errno {
+    /// EXDEV.
+    static let crossDevice = Errno(18)
+}

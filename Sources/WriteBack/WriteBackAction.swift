@@ -1,0 +1,90 @@
+import Checksums
+import LinuxPlatform
+import ObjectStorage
+
+/// What a mount that is written to wants done. Each is answered by one call of `WriteBackEngine`; those marked so are not.
+enum WriteBackAction: Sendable {
+    /// An action of the file's `UploadLedger`; answered there, by `upload`.
+    case upload(NameNode, UploadAction)
+    /// An action of the file's `FilePublication`; answered there, by `publication`. A write waits until all records so far are
+    /// on stable storage.
+    case publication(NameNode, WriteIntent, PublicationAction)
+    /// Read the whole content and say its checksum: `measured`.
+    case measure(NameNode, content: Int, size: Int)
+    /// Read the staging file back and say what does not match its checksums: `checked`.
+    case check(NameNode)
+    /// An earlier process began this: find out what became of it, without changing anything: `recognised`.
+    case recognise(NameNode, WriteIntent, ObjectIdentity?)
+    /// Move the object, until that is settled: `moved`. All records so far are made safe before.
+    case move(NameNode, WriteIntent, ObjectIdentity?)
+    /// Delete the object, until that is settled: `deleted`.
+    case delete(String, Generation)
+    /// Say which of the parts are not in the bucket any more: `verified`.
+    case verify(NameNode, [Int: StoredPart])
+    /// Call `elapsed` when the time is over.
+    case wait(WriteBackTimer, Duration)
+    /// Remove the staging file once all records so far are safe. Not answered.
+    case remove(staging: Int)
+    /// Give back room of the disk. Not answered.
+    case release(bytes: Int)
+}
+
+/// What a mount waits for.
+enum WriteBackTimer: Hashable, Sendable {
+    /// The grace of what was unlinked.
+    case tombstone(String, Generation)
+    /// The time in which an empty file may still get bytes, or go.
+    case emptyFile(NameNode, content: Int)
+    /// The pause before something that failed is tried again.
+    case retry(NameNode)
+}
+
+/// What became of an intent, as far as it could be found out.
+enum IntentOutcome: Sendable {
+    case done(ObjectAttributes)
+    /// It is as if it had never been begun.
+    case notDone
+    case conflict(found: ObjectAttributes?)
+    case sourceGone
+}
+
+/// How a mount that is written to behaves.
+package struct WriteBackOptions: Sendable {
+    /// Most bytes of one request; a multiple of 256 KiB. A file of no more is put in one request.
+    package var chunk = 8 << 20
+    /// Bytes that may be sent and not acknowledged, of all files; at least a chunk.
+    package var window = 64 << 20
+    /// Upload sessions that may be under way, of all files.
+    package var sessions = 8
+    /// Bytes of the local disk that written files may take.
+    package var stagingLimit = 64 << 30
+    /// Bytes of the disk that staging leaves to the journal.
+    package var journalReserve = 64 << 20
+    /// How long a writer waits for room before it is told ENOSPC.
+    package var roomDeadline = Duration.seconds(30)
+    /// How long an unlinked object stays in the bucket.
+    package var unlinkGrace = Duration.seconds(10)
+    /// How long a file may be empty before it is put into the bucket.
+    package var emptyGrace = Duration.seconds(5)
+    /// How long what a listing said is believed.
+    package var listingLife = Duration.seconds(60)
+    /// The first pause after a failure, which doubles, and the longest.
+    package var firstPause = Duration.milliseconds(250)
+    package var longestPause = Duration.seconds(60)
+    /// fsync and close complete when the content is published, not when it is on stable storage.
+    package var isPublishedAtSync = false
+    package var isPublishedAtClose = false
+    /// How long such a call waits before it fails with ETIMEDOUT.
+    package var publishDeadline = Duration.seconds(600)
+    /// Names that writers rename when they are done: not published before.
+    package var holdsBack: @Sendable (String) -> Bool = { _ in false }
+    /// Where parts begin and end.
+    package var layout = PartLayout.standard
+    /// What pieces of a session but the last are multiples of; for tests.
+    package var granularity = UploadLedger.granularity
+
+    package init() {}
+
+    /// The pause after so many failures in a row.
+    func pause(_ attempt: Int) -> Duration { min(longestPause, firstPause * (1 << min(16, max(0, attempt - 1)))) }
+}

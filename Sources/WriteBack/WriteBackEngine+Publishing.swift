@@ -1,0 +1,221 @@
+import Checksums
+import LinuxPlatform
+import Manifests
+import ObjectStorage
+
+// From a content that is whole to a name in the bucket.
+extension WriteBackEngine {
+    /// Takes what the names want.
+    mutating func beginNames() {
+        for action in state.names.next() {
+            switch action {
+            case .publish(let node, let content, _, _):
+                let intent = WriteIntent(action: action, operation: operation(content))
+                note(.began(intent))
+                publications[node] = Publishing(intent: intent)
+            case .move(let node, let content, _, _, _, _):
+                let intent = WriteIntent(action: action, operation: operation(content))
+                note(.began(intent))
+                queue.append(.move(node, intent, state.files[node]?.standing))
+            case .delete(let name, let generation): queue.append(.delete(name, generation))
+            }
+        }
+    }
+
+    /// What a publication wants now.
+    mutating func publish(_ node: NameNode) {
+        guard var publishing = publications[node], !publishing.isPaused else { return }
+        if publishing.isFailed {
+            // Other bytes: what failed does not matter any more.
+            if state.names.content(node) != publishing.intent.content { end(node, .failed) }
+            return
+        }
+        if publishing.publication == nil {
+            guard case .publish(_, let content, _, _) = publishing.intent.action,
+                state.names.content(node) == content, state.staged[node] != nil
+            else { return end(node, .failed) }
+            make(&publishing, node, content)
+        }
+        if let held = publishing.held {
+            publishing.held = nil
+            put(&publishing, node, held)
+        }
+        while let actions = publishing.publication?.next(), !actions.isEmpty {
+            for action in actions { put(&publishing, node, action) }
+        }
+        publications[node] = publishing
+        if let outcome = publishing.publication?.outcome { finish(node, publishing, outcome) }
+    }
+
+    /// Makes the publication when everything for it is there.
+    private mutating func make(_ publishing: inout Publishing, _ node: NameNode, _ content: Int) {
+        guard let staged = state.staged[node],
+            case .publish(_, _, _, let replacing) = publishing.intent.action
+        else { return }
+        let operation = publishing.intent.operation
+        let earlier = Set(state.files[node]?.operations ?? []).subtracting([operation])
+        if isSmall(node) {
+            guard let crc32c = publishing.crc32c ?? staged.checksum else {
+                if !publishing.isMeasuring { queue.append(.measure(node, content: content, size: staged.size)) }
+                publishing.isMeasuring = true
+                return
+            }
+            publishing.publication = FilePublication(
+                size: staged.size,
+                crc32c: crc32c,
+                replacing: replacing,
+                operation: operation,
+                earlier: earlier
+            )
+            return
+        }
+        guard let stored = uploads[node]?.stored, stored.count == staged.partCount else { return }
+        let parts = stored.sorted { $0.key < $1.key }.map(\.value)
+        publishing.sources = Set(parts.map(\.source))
+        publishing.publication = FilePublication(
+            parts: parts,
+            replacing: replacing,
+            operation: operation,
+            prefix: "\(prefix)\(node.number)-\(content)-",
+            earlier: earlier
+        )
+    }
+
+    private mutating func put(_ publishing: inout Publishing, _ node: NameNode, _ action: PublicationAction) {
+        if case .write(let sources, _, _, let size, _) = action, sources.isEmpty {
+            guard size <= options.window - unacknowledged else {
+                publishing.held = action
+                return
+            }
+            publishing.bytes = size
+            // Others that are looked at in the same call see it.
+            publications[node]?.bytes = size
+        }
+        queue.append(.publication(node, publishing.intent, action))
+    }
+
+    /// The answer to an action of the publication.
+    mutating func publication(_ node: NameNode, _ operation: String, _ body: (inout FilePublication) -> Void) {
+        guard publications[node]?.intent.operation == operation, var publication = publications[node]?.publication
+        else { return }
+        publications[node]?.publication = nil
+        body(&publication)
+        publications[node]?.publication = publication
+        publications[node]?.bytes = 0
+        if publication.outcome == nil, publications[node]?.sources.isEmpty == true,
+            state.names.content(node) != publications[node]?.intent.content
+        {
+            // The bytes to put are not there any more. If they were put all the same, the next operation finds that out.
+            end(node, .failed)
+        }
+    }
+
+    /// The whole content was read; nil when it could not be.
+    mutating func measured(_ node: NameNode, _ content: Int, _ result: Result<CRC32C, ObjectStoreError>) {
+        guard case .publish(_, content, _, _)? = publications[node]?.intent.action else { return }
+        publications[node]?.isMeasuring = false
+        switch result {
+        case .success(let crc32c): publications[node]?.crc32c = crc32c
+        case .failure(let error):
+            publications[node]?.isFailed = true
+            fail(node, error)
+        }
+    }
+
+    mutating func retryPublication(_ node: NameNode) {
+        if publications[node]?.isFailed == true { end(node, .failed) }
+    }
+
+    private mutating func end(_ node: NameNode, _ outcome: NameOutcome, _ attributes: ObjectAttributes? = nil) {
+        guard let publishing = publications.removeValue(forKey: node) else { return }
+        if case .done = outcome { (failures[node], attempts[node]) = (nil, nil) }
+        note(
+            .ended(
+                node,
+                content: publishing.intent.content,
+                outcome,
+                attributes.map { ObjectIdentity($0) }
+            )
+        )
+    }
+
+    private mutating func finish(_ node: NameNode, _ publishing: Publishing, _ outcome: PublicationOutcome) {
+        switch outcome {
+        case .published(let attributes):
+            consume(node, publishing.sources)
+            end(node, .done(attributes.generation), attributes)
+        case .overtaken(let attributes, let operation):
+            publications[node] = nil
+            overtaken(node, attributes, operation)
+        case .conflict(let found): end(node, .conflict(found: found?.generation), found)
+        case .partMissing:
+            queue.append(.verify(node, uploads[node]?.stored ?? [:]))
+            publications[node]?.publication = nil
+            publications[node]?.isPaused = true
+        case .failed(let error):
+            publications[node]?.publication = nil
+            publications[node]?.isFailed = true
+            fail(node, error)
+        }
+    }
+
+    /// An operation of an earlier process stands there: with this content, or with one that was written over since.
+    private mutating func overtaken(_ node: NameNode, _ attributes: ObjectAttributes, _ operation: String) {
+        let content = Self.content(ofOperation: operation) ?? 0
+        note(.ended(node, content: content, .done(attributes.generation), ObjectIdentity(attributes)))
+    }
+
+    private mutating func consume(_ node: NameNode, _ sources: Set<ComposeSource>) {
+        guard let parts = uploads[node]?.consumed(sources), !parts.isEmpty else { return }
+        for part in parts { note(.sessionEnded(node, part: part)) }
+        state.staged[node]?.withdraw(parts)
+    }
+
+    /// Which parts are not in the bucket any more.
+    mutating func verified(_ node: NameNode, _ missing: [Int]) {
+        for part in missing { uploads[node]?.missing(part) }
+        publications[node]?.isPaused = false
+    }
+
+    // MARK: What earlier processes, and moves, have done
+
+    mutating func recognised(_ node: NameNode, _ outcome: IntentOutcome) {
+        guard let intent = state.intents[node] else { return }
+        switch outcome {
+        case .done(let attributes):
+            let written = attributes.metadata[MetadataKey.operation].flatMap { Self.content(ofOperation: $0) }
+            let isPublication = if case .publish = intent.action { true } else { false }
+            note(
+                .ended(
+                    node,
+                    content: isPublication ? written ?? intent.content : intent.content,
+                    .done(attributes.generation),
+                    ObjectIdentity(attributes)
+                )
+            )
+        case .notDone: note(.ended(node, content: intent.content, .failed, nil))
+        case .conflict(let found):
+            note(
+                .ended(
+                    node,
+                    content: intent.content,
+                    .conflict(found: found?.generation),
+                    found.map { ObjectIdentity($0) }
+                )
+            )
+        case .sourceGone: note(.ended(node, content: intent.content, .sourceGone, nil))
+        }
+    }
+
+    mutating func deleted(_ name: String, _ generation: Generation) { note(.deleted(name, generation)) }
+}
+
+extension WriteIntent {
+    /// The content that it writes.
+    var content: Int {
+        switch action {
+        case .publish(_, let content, _, _), .move(_, let content, _, _, _, _): content
+        case .delete: 0
+        }
+    }
+}

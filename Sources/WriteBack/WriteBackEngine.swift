@@ -1,0 +1,311 @@
+import Checksums
+import LinuxPlatform
+import Manifests
+import ObjectStorage
+
+/// Everything of a mount that is written to, but for I/O, clock and threads: events come in, records and actions go out.
+///
+/// Invariants, each of which a test keeps:
+/// - State changes by records; a record is in `records` before any action that depends on it is returned, in the order of
+///   the changes. The owner puts them into the journal under the lock that protects this value.
+/// - A content is published only when all its bytes are in one place (`ready`), with the checksum of what applications wrote;
+///   a name in the bucket is written only with the precondition that it still holds what is known.
+/// - The session of a part is on stable storage before its first byte is sent, and the operation of a publication before it is
+///   written.
+/// - What all files together have sent and nobody has acknowledged is never more than the window.
+/// - When everything is published, deleted and acknowledged, no action is left.
+struct WriteBackEngine: Sendable {
+    var state: WriteBackState
+    let options: WriteBackOptions
+    /// Names of what this process puts into the bucket begin so; nobody else has it.
+    let prefix: String
+    /// Of the mount, before every path.
+    let root: ObjectPrefix
+    var uploads: [NameNode: UploadLedger] = [:]
+    var publications: [NameNode: Publishing] = [:]
+    /// What went wrong last, for each file, and is not over.
+    var failures: [NameNode: ObjectStoreError] = [:]
+    /// How often it went wrong since the last success.
+    var attempts: [NameNode: Int] = [:]
+    /// Changes that are not in the journal yet.
+    private var records: [WriteBackRecord] = []
+    var queue: [WriteBackAction] = []
+    private var timers: Set<WriteBackTimer> = []
+    /// Files whose checksums were not compared with the disk since the machine died.
+    private(set) var unchecked: Set<NameNode> = []
+    /// Everything is to be published now: no grace is waited for.
+    var isDraining = false
+    /// Ends the randomness: names of operations are a number of this process and its secret.
+    private var lastOperation = 0
+    private let secret: String
+
+    /// A publication that is under way.
+    struct Publishing: Sendable {
+        var intent: WriteIntent
+        /// Nil as long as the content is not whole in the bucket, or its checksum not known.
+        var publication: FilePublication?
+        var crc32c: CRC32C?
+        var isMeasuring = false
+        var isPaused = false
+        var attempts = 0
+        /// What the publication composes.
+        var sources: Set<ComposeSource> = []
+        /// Bytes of a put that is under way.
+        var bytes = 0
+        /// A put that waits for room in the window.
+        var held: PublicationAction?
+        /// It failed; when the pause is over it is given up, and begun anew by `NameTable`.
+        var isFailed = false
+    }
+
+    /// - Parameters:
+    ///   - state: as it was folded, and settled.
+    ///   - secret: unguessable, and new for each process.
+    init(_ state: WriteBackState, _ options: WriteBackOptions, root: ObjectPrefix, secret: String, isSameBoot: Bool) {
+        self.state = state
+        self.options = options
+        self.root = root
+        self.secret = secret
+        prefix = PenstockPaths(root).written(secret)
+        if !isSameBoot { unchecked = Set(state.staged.filter { !$0.value.runs.runs.isEmpty }.keys) }
+        for node in unchecked.sorted() { queue.append(.check(node)) }
+        for (node, intent) in state.intents.sorted(by: { $0.key < $1.key }) {
+            queue.append(.recognise(node, intent, state.files[node]?.standing))
+        }
+    }
+
+    // MARK: Records
+
+    /// Applies a change and keeps its record.
+    ///
+    /// - Throws: what a system call would; then nothing has changed.
+    @discardableResult
+    mutating func record(_ event: WriteBackRecord.Event, request: UInt64 = 0) throws(Errno) -> KernelAnswer {
+        let before = event.stagedNode.map { state.stagedBytes($0) } ?? 0
+        let record = WriteBackRecord(event, request: request)
+        let answer = try state.apply(record)
+        records.append(record)
+        if let node = event.stagedNode {
+            let freed = before - state.stagedBytes(node)
+            if freed > 0 { queue.append(.release(bytes: freed)) }
+        }
+        for (node, bytes) in state.takeGone() {
+            discardUpload(node)
+            failures[node] = nil
+            attempts[node] = nil
+            if bytes > 0 { queue.append(.release(bytes: bytes)) }
+        }
+        for number in state.takeGarbage() { queue.append(.remove(staging: number)) }
+        return answer
+    }
+
+    /// What is to be put into the journal, in this order.
+    mutating func takeRecords() -> [WriteBackRecord] {
+        defer { records = [] }
+        return records
+    }
+
+    /// Takes note of what cannot fail: the state was looked at before.
+    mutating func note(_ event: WriteBackRecord.Event) {
+        do throws(Errno) { try record(event) } catch { preconditionFailure("a change that does not fit: \(error)") }
+    }
+
+    // MARK: What to do
+
+    /// What to do now. Call it after each event, under the same lock.
+    mutating func next() -> [WriteBackAction] {
+        for node in state.staged.keys.sorted() { advance(node) }
+        beginNames()
+        for node in publications.keys.sorted() { publish(node) }
+        for name in state.names.tombstones { waitForTombstone(name) }
+        defer { queue = [] }
+        return queue
+    }
+
+    /// Bytes that were sent and not acknowledged, of all files.
+    var unacknowledged: Int {
+        uploads.values.reduce(0) { $0 + $1.unacknowledged } + publications.values.reduce(0) { $0 + $1.bytes }
+    }
+
+    /// Whether the file goes up in one request.
+    func isSmall(_ node: NameNode) -> Bool {
+        (state.staged[node]?.size ?? 0) <= options.chunk && uploads[node]?.parts.isEmpty ?? true
+            && state.sessions[node]?.isEmpty ?? true
+    }
+
+    /// What can be done for a file that has bytes here.
+    private mutating func advance(_ node: NameNode) {
+        guard let file = state.files[node], let name = state.names.files[node] else { return }
+        if state.names.isCurrent(node) {
+            // It is all in the bucket; who has it open goes on reading here.
+            if name.handles <= 0, !name.isBusy { unstage(node) }
+            return
+        }
+        guard !file.isTorn, !unchecked.contains(node), let staged = state.staged[node] else { return }
+        if state.names.tree.path(node) == nil {
+            // Nobody will ever see it again under a name.
+            if !name.isBusy { discardUpload(node) }
+            return
+        }
+        if staged.isSealed, isSmall(node) {
+            if !name.isReady { makeReady(node, name.content, staged.size) }
+            return
+        }
+        var ledger = uploads[node] ?? makeLedger(node)
+        while let version = state.staged[node]?.offerPart() { ledger.add(version) }
+        let room = options.window - unacknowledged
+        let others = uploads.reduce(0) { $0 + ($1.key == node ? 0 : $1.value.underWay) }
+        let actions = ledger.next(window: max(0, room), sessions: max(0, options.sessions - others))
+        let isWhole = staged.partCount > 0 && ledger.stored.count == staged.partCount
+        uploads[node] = ledger.isEmpty ? nil : ledger
+        for part in (state.sessions[node] ?? [:]).keys.sorted() where ledger.parts[part] == nil {
+            note(.sessionEnded(node, part: part))
+        }
+        for action in actions { enqueue(node, action) }
+        if staged.isSealed, isWhole, !name.isReady { note(.ready(node, content: name.content)) }
+        if let error = ledger.failure, failures[node] == nil { fail(node, error) }
+    }
+
+    private func makeLedger(_ node: NameNode) -> UploadLedger {
+        UploadLedger(
+            prefix: "\(prefix)\(node.number)-",
+            chunk: options.chunk,
+            sessions: (state.sessions[node] ?? [:]).sorted { $0.key < $1.key }.map(\.value),
+            granularity: options.granularity
+        )
+    }
+
+    private mutating func enqueue(_ node: NameNode, _ action: UploadAction) {
+        switch action {
+        case .note(let upload): note(.session(node, upload))
+        case .record(_, let upload):
+            note(.session(node, upload))
+            queue.append(.upload(node, action))
+        default: queue.append(.upload(node, action))
+        }
+    }
+
+    private mutating func makeReady(_ node: NameNode, _ content: Int, _ size: Int) {
+        // Locks and marks of other programs come and go without costing a request.
+        let timer = WriteBackTimer.emptyFile(node, content: content)
+        if size > 0 || isDraining || timers.contains(timer) && !isWaiting(timer) {
+            timers.remove(timer)
+            note(.ready(node, content: content))
+        } else {
+            wait(timer, options.emptyGrace)
+        }
+    }
+
+    private mutating func unstage(_ node: NameNode) {
+        discardUpload(node)
+        note(.unstaged(node))
+    }
+
+    /// What there is of the upload in the bucket has no purpose any more.
+    private mutating func discardUpload(_ node: NameNode) {
+        guard var ledger = uploads.removeValue(forKey: node) else { return }
+        for part in ledger.parts.keys.sorted() { ledger.drop(part) }
+        for action in ledger.next(window: 0, sessions: 0) { queue.append(.upload(node, action)) }
+    }
+
+    /// The answer to an action of the upload. One that nobody wants any more leaves nothing in the bucket.
+    mutating func upload(_ node: NameNode, _ body: (inout UploadLedger) -> Void) {
+        guard var ledger = uploads.removeValue(forKey: node) else {
+            var orphan = UploadLedger(prefix: prefix, chunk: options.chunk, granularity: options.granularity)
+            body(&orphan)
+            for action in orphan.next(window: 0, sessions: 0) { queue.append(.upload(node, action)) }
+            return
+        }
+        body(&ledger)
+        uploads[node] = ledger
+    }
+
+    /// A part of the file has other bytes from now on.
+    mutating func drop(_ node: NameNode, _ versions: [PartVersion]) {
+        for version in versions {
+            uploads[node]?.drop(version.part)
+            if state.sessions[node]?[version.part] != nil { note(.sessionEnded(node, part: version.part)) }
+        }
+    }
+
+    // MARK: Time
+
+    private var waiting: Set<WriteBackTimer> = []
+
+    private func isWaiting(_ timer: WriteBackTimer) -> Bool { waiting.contains(timer) }
+
+    mutating func wait(_ timer: WriteBackTimer, _ duration: Duration) {
+        guard timers.insert(timer).inserted else { return }
+        waiting.insert(timer)
+        queue.append(.wait(timer, duration))
+    }
+
+    mutating func elapsed(_ timer: WriteBackTimer) {
+        waiting.remove(timer)
+        switch timer {
+        case .tombstone(let name, let generation):
+            timers.remove(timer)
+            if state.names.remotes[name]?.generation == generation, state.names.tombstones.contains(name) {
+                note(.expired(name))
+            }
+        case .emptyFile(let node, let content):
+            if state.names.content(node) != content || state.names.files[node]?.isReady == true { timers.remove(timer) }
+        case .retry(let node):
+            timers.remove(timer)
+            failures[node] = nil
+            uploads[node]?.retryFailed()
+            retryPublication(node)
+        }
+    }
+
+    private mutating func waitForTombstone(_ name: String) {
+        guard let remote = state.names.remotes[name], !remote.isDue else { return }
+        if isDraining {
+            note(.expired(name))
+        } else {
+            wait(.tombstone(name, remote.generation), options.unlinkGrace)
+        }
+    }
+
+    /// Something failed in a way that asking again at once does not mend.
+    mutating func fail(_ node: NameNode, _ error: ObjectStoreError) {
+        failures[node] = error
+        attempts[node, default: 0] += 1
+        wait(.retry(node), options.pause(attempts[node, default: 1]))
+    }
+
+    /// Nothing waits any more: what has a grace is done now.
+    mutating func drain() { isDraining = true }
+
+    /// Whether everything that applications wrote stands in the bucket under its name, and nothing else.
+    var isSettled: Bool {
+        publications.isEmpty && state.intents.isEmpty && state.names.isSettled
+            && state.staged.keys.allSatisfy { state.names.isCurrent($0) || state.names.tree.path($0) == nil }
+    }
+
+    /// A new name for an operation: says which content it writes.
+    mutating func operation(_ content: Int) -> String {
+        lastOperation += 1
+        return "\(secret)-\(lastOperation)-\(content)"
+    }
+
+    /// The content that an operation writes.
+    static func content(ofOperation operation: String) -> Int? {
+        operation.split(separator: "-").last.flatMap { Int($0) }
+    }
+
+    mutating func checked(_ node: NameNode, _ wrong: [Range<Int>]) {
+        unchecked.remove(node)
+        if !wrong.isEmpty, state.staged[node] != nil { note(.unproven(node, wrong)) }
+    }
+}
+
+extension WriteBackRecord.Event {
+    /// Whose staged bytes it may make fewer.
+    fileprivate var stagedNode: NameNode? {
+        switch self {
+        case .truncated(let node, _, _), .damaged(let node), .unstaged(let node): node
+        default: nil
+        }
+    }
+}

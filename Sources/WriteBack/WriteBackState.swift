@@ -1,0 +1,446 @@
+import Checksums
+import LinuxPlatform
+import ObjectStorage
+
+/// Everything that a writable mount must still know after its process has died, as a value that changes by records alone.
+///
+/// A running process applies a record and puts it into the journal under one lock; the next process applies the same
+/// records in the same order, and has the same state. That is the first invariant: for any row of records, the
+/// checkpoint of the state that they led to is the checkpoint of the state that is read back from the checkpoint of any
+/// beginning of the row and the rest. What is not durable (writes on their way, offers, requests under way) is not here but
+/// for what `StagedFileState` keeps of a write that has begun.
+struct WriteBackState: Sendable {
+    /// Answers to requests of the kernel that are kept: more than it ever has under way.
+    static let answerLimit = 8192
+
+    /// Changed by records; by others only what no record keeps (`next`).
+    var names: NameTable
+    private(set) var files: [NameNode: WrittenFile] = [:]
+    /// Of files, directories and links; of the root, too.
+    private(set) var attributes: [NameNode: NodeAttributes] = [:]
+    /// The bytes of files that are not, or not only, what stands in the bucket.
+    var staged: [NameNode: StagedFileState] = [:]
+    private(set) var sessions: [NameNode: [Int: UploadRecord]] = [:]
+    private(set) var intents: [NameNode: WriteIntent] = [:]
+    private var answers: [UInt64: KernelAnswer] = [:]
+    /// In the order in which they were given; from `firstAnswer` on.
+    private var answerOrder: [UInt64] = []
+    private var firstAnswer = 0
+    private(set) var lastStaging = 0
+    /// Numbers of staging files that no record names any more.
+    private var garbage: [Int] = []
+    /// Files that are gone since somebody asked.
+    private var goneFiles: [(node: NameNode, bytes: Int)] = []
+    let layout: PartLayout
+
+    /// - Parameters:
+    ///   - parking: a prefix in the bucket that no file has.
+    ///   - holdsBack: as of `NameTable`.
+    init(
+        parking: String,
+        layout: PartLayout = .standard,
+        root: NodeAttributes,
+        holdsBack: @escaping @Sendable (String) -> Bool = { _ in false }
+    ) {
+        names = NameTable(parking: parking, holdsBack: holdsBack)
+        self.layout = layout
+        attributes[names.tree.root] = root
+    }
+
+    /// The answer to a request that was done; nil when it was not, or long ago.
+    func answer(_ request: UInt64) -> KernelAnswer? { answers[request] }
+
+    /// In bytes, as applications see it; nil for what is no file.
+    func size(_ node: NameNode) -> Int? {
+        files[node].map { staged[node]?.size ?? $0.standing?.size ?? 0 }
+    }
+
+    /// Bytes of the local disk that the file takes.
+    func stagedBytes(_ node: NameNode) -> Int { staged[node]?.written.count ?? 0 }
+
+    /// Numbers of staging files that are to be removed once the records so far are safe.
+    mutating func takeGarbage() -> [Int] {
+        defer { garbage = [] }
+        return garbage
+    }
+
+    /// Files that are gone since the last call, and what they took of the disk: their uploads have no purpose any more.
+    mutating func takeGone() -> [(node: NameNode, bytes: Int)] {
+        defer { goneFiles = [] }
+        return goneFiles
+    }
+
+    // MARK: Records
+
+    /// Does what the record says.
+    ///
+    /// - Returns: the answer to the request that it belongs to.
+    /// - Throws: what a system call would; then nothing has changed. A record of a journal that throws does not fit it.
+    @discardableResult
+    mutating func apply(_ record: WriteBackRecord) throws(Errno) -> KernelAnswer {
+        let answer = try change(record.event)
+        dropReleased()
+        if record.request != 0 { keep(answer, of: record.request) }
+        return answer
+    }
+
+    /// Forgets files that have neither a name nor a handle.
+    private mutating func dropReleased() {
+        for node in names.takeReleased() {
+            if let number = files[node]?.staging { garbage.append(number) }
+            goneFiles.append((node, stagedBytes(node)))
+            files[node] = nil
+            attributes[node] = nil
+            staged[node] = nil
+            sessions[node] = nil
+        }
+    }
+
+    private mutating func keep(_ answer: KernelAnswer, of request: UInt64) {
+        if answers.updateValue(answer, forKey: request) == nil { answerOrder.append(request) }
+        while answerOrder.count - firstAnswer > Self.answerLimit {
+            answers[answerOrder[firstAnswer]] = nil
+            firstAnswer += 1
+        }
+        if firstAnswer > Self.answerLimit {
+            answerOrder.removeFirst(firstAnswer)
+            firstAnswer = 0
+        }
+    }
+
+    /// The kernel has the answer.
+    mutating func forgetAnswer(_ request: UInt64) {
+        // Its place in the order stays until it is the oldest.
+        answers[request] = nil
+    }
+
+    private mutating func change(_ event: WriteBackRecord.Event) throws(Errno) -> KernelAnswer {
+        switch event {
+        case .created, .madeDirectory, .removedDirectory, .adopted, .adoptedDirectory, .vanished, .unlinked, .renamed:
+            return try changeNames(event)
+        case .opened(let node, let handle):
+            guard files[node] != nil else { throw .stale }
+            open(node, handle)
+            return KernelAnswer(node: node)
+        case .closed(let node, let handle): close(node, handle)
+        case .detached:
+            for node in files.keys where files[node]?.writers ?? 0 > 0 {
+                files[node]?.writers = 0
+                staged[node]?.seal()
+            }
+            names.closeAll()
+            (answers, answerOrder, firstAnswer) = ([:], [], 0)
+        case .attributes(let node, let new):
+            guard node == names.tree.root || names.tree.entries[node] != nil else { throw .stale }
+            attributes[node] = new
+        case .staged, .overwriting, .wrote, .truncated, .synced, .unsynced, .damaged, .unproven, .unstaged:
+            try changeBytes(event)
+        case .session, .sessionEnded, .ready, .began, .ended, .expired, .deleted: try changeBucket(event)
+        case .counters, .node, .name, .standing, .file, .told, .answer: try restore(event)
+        }
+        return KernelAnswer()
+    }
+
+    private mutating func open(_ node: NameNode, _ handle: WriteBackRecord.Handle) {
+        if handle == .none { return }
+        names.opened(node)
+        guard handle == .writer else { return }
+        files[node]?.writers += 1
+        staged[node]?.reopen()
+    }
+
+    private mutating func close(_ node: NameNode, _ handle: WriteBackRecord.Handle) {
+        guard handle != .none, names.files[node]?.handles ?? 0 > 0 else { return }
+        if handle == .writer, let writers = files[node]?.writers, writers > 0 {
+            files[node]?.writers = writers - 1
+            if writers == 1 { staged[node]?.seal() }
+        }
+        names.closed(node)
+    }
+
+    // MARK: Names
+
+    private mutating func touch(_ directory: NameNode, _ time: UnixTime) {
+        attributes[directory]?.modified = time
+        attributes[directory]?.changed = time
+    }
+
+    private mutating func changeNames(_ event: WriteBackRecord.Event) throws(Errno) -> KernelAnswer {
+        switch event {
+        case .created(let name, let directory, let new, let handle):
+            let node = try names.create(name, in: directory)
+            files[node] = WrittenFile()
+            staged[node] = StagedFileState(layout: layout)
+            attributes[node] = new
+            touch(directory, new.modified)
+            switch handle {
+            case .none: names.closed(node)
+            case .reader: break
+            case .writer: files[node]?.writers = 1
+            }
+            if handle != .writer { staged[node]?.seal() }
+            return KernelAnswer(node: node, isNew: true)
+        case .madeDirectory(let name, let directory, let new):
+            let node = try names.makeDirectory(name, in: directory)
+            attributes[node] = new
+            touch(directory, new.modified)
+            return KernelAnswer(node: node, isNew: true)
+        case .adoptedDirectory(let name, let directory, let new):
+            let node = try names.makeDirectory(name, in: directory)
+            attributes[node] = new
+            return KernelAnswer(node: node)
+        case .removedDirectory(let name, let directory, let time):
+            let node = try names.tree.child(name, of: directory)
+            try names.removeDirectory(name, in: directory)
+            attributes[node] = nil
+            touch(directory, time)
+        case .adopted(let name, let directory, let identity, let new):
+            let node = try names.adopt(name, in: directory, identity.generation)
+            files[node] = WrittenFile()
+            files[node]?.standing = identity
+            attributes[node] = new
+            return KernelAnswer(node: node)
+        case .vanished(let name, let directory): try names.vanish(name, in: directory)
+        case .unlinked(let name, let directory, let time):
+            try names.unlink(name, in: directory)
+            touch(directory, time)
+        case .renamed(let name, let directory, let newName, let newDirectory, let isReplacing, let time):
+            let replaced = try? names.tree.child(newName, of: newDirectory)
+            try names.rename(name, in: directory, to: newName, in: newDirectory, replaces: isReplacing)
+            if let replaced, names.tree.entries[replaced] == nil { attributes[replaced] = nil }
+            touch(directory, time)
+            touch(newDirectory, time)
+        default: break
+        }
+        return KernelAnswer()
+    }
+
+    // MARK: Bytes
+
+    /// The content is another from now on, where it was whole until now.
+    private mutating func markChanged(_ node: NameNode) {
+        files[node]?.isTorn = false
+        if files[node]?.writers ?? 0 > 0 { staged[node]?.reopen() }
+        guard names.files[node]?.isReady == true || names.isCurrent(node) else { return }
+        _ = names.changed(node)
+    }
+
+    /// The file has bytes of its own: those of the object show through.
+    private mutating func stage(_ node: NameNode, kept: Int) {
+        guard staged[node] == nil else { return }
+        var state = StagedFileState(kept: kept, layout: layout)
+        if files[node]?.writers == 0 { state.seal() }
+        staged[node] = state
+    }
+
+    private mutating func changeBytes(_ event: WriteBackRecord.Event) throws(Errno) {
+        switch event {
+        case .staged(let node, let number, let kept):
+            guard files[node] != nil else { throw .stale }
+            stage(node, kept: kept)
+            files[node]?.staging = number
+            lastStaging = max(lastStaging, number)
+        case .overwriting(let node, let range):
+            guard staged[node] != nil else { throw .stale }
+            markChanged(node)
+            staged[node]?.forgetChecksums(of: range)
+        case .wrote(let node, let range, let runs, let time):
+            guard staged[node] != nil else { throw .stale }
+            markChanged(node)
+            staged[node]?.wrote(range, checksums: runs)
+            attributes[node]?.modified = time
+            attributes[node]?.changed = time
+        case .truncated(let node, let size, let time):
+            guard let file = files[node] else { throw .stale }
+            markChanged(node)
+            stage(node, kept: size == 0 ? 0 : file.standing?.size ?? 0)
+            _ = staged[node]?.truncate(to: size)
+            attributes[node]?.modified = time
+            attributes[node]?.changed = time
+        case .synced(let node, let ranges): staged[node]?.synchronized(ranges)
+        case .unsynced(let node, let error): staged[node]?.failed(error)
+        case .unproven(let node, let ranges):
+            for range in ranges { staged[node]?.forgetChecksums(of: range) }
+            files[node]?.isTorn = true
+        case .damaged(let node):
+            dropStaging(node)
+            staged[node] = nil
+            if !names.revert(node) {
+                stage(node, kept: 0)
+                files[node]?.isTorn = true
+            }
+        case .unstaged(let node):
+            dropStaging(node)
+            if names.isCurrent(node) { staged[node] = nil }
+        default: break
+        }
+    }
+
+    private mutating func dropStaging(_ node: NameNode) {
+        if let number = files[node]?.staging { garbage.append(number) }
+        files[node]?.staging = nil
+        sessions[node] = nil
+    }
+
+    // MARK: The bucket
+
+    private mutating func changeBucket(_ event: WriteBackRecord.Event) throws(Errno) {
+        switch event {
+        case .session(let node, let record):
+            if files[node] != nil { sessions[node, default: [:]][record.version.part] = record }
+        case .sessionEnded(let node, let part): sessions[node]?[part] = nil
+        case .ready(let node, let content): names.ready(node, content)
+        case .began(let intent):
+            guard let node = intent.node else { throw .invalidArgument }
+            names.begin(intent.action)
+            intents[node] = intent
+            guard case .publish = intent.action, var file = files[node] else { break }
+            if !file.operations.contains(intent.operation) {
+                file.operations = file.operations.suffix(WriteBackRecord.operationLimit - 1) + [intent.operation]
+            }
+            files[node] = file
+        case .ended(let node, let content, let outcome, let identity):
+            guard let intent = intents.removeValue(forKey: node) else { throw .invalidArgument }
+            end(intent, node, content, outcome, identity)
+        case .expired(let name): names.expire(name)
+        case .deleted(let name, let generation): names.finished(.delete(name, generation), .done(nil))
+        default: break
+        }
+    }
+
+    private mutating func end(
+        _ intent: WriteIntent,
+        _ node: NameNode,
+        _ content: Int,
+        _ outcome: NameOutcome,
+        _ identity: ObjectIdentity?
+    ) {
+        names.finished(intent.action.with(content: content), outcome)
+        switch outcome {
+        case .done:
+            files[node]?.standing = identity
+            if case .publish(_, let wanted, _, _) = intent.action, wanted == content { files[node]?.operations = [] }
+        case .conflict:
+            files[node]?.operations = []
+            if names.files[node]?.stands == nil { files[node]?.standing = nil }
+            // What others wrote has the name now: a file of its own.
+            for found in names.files.keys where files[found] == nil {
+                files[found] = WrittenFile()
+                files[found]?.standing = identity
+                attributes[found] = attributes[node]
+            }
+        case .sourceGone: files[node]?.standing = nil
+        case .failed: break
+        }
+    }
+}
+
+extension WriteBackState {
+    /// After the last record of a start.
+    ///
+    /// - Parameter isSameBoot: otherwise only what was synced is there, and a file that lost something is torn.
+    mutating func settle(isSameBoot: Bool) {
+        names.resume()
+        dropReleased()
+        guard !isSameBoot else { return }
+        for (node, state) in staged {
+            let record = state.record
+            staged[node] = StagedFileState(record, isSameBoot: false, layout: layout)
+            // Declared and never written, or cut off: nothing is missing of it.
+            if record.written != record.synced { files[node]?.isTorn = true }
+        }
+    }
+}
+
+extension WriteIntent {
+    /// Whose content it writes.
+    var node: NameNode? {
+        switch action {
+        case .publish(let node, _, _, _), .move(let node, _, _, _, _, _): node
+        case .delete: nil
+        }
+    }
+}
+
+extension NameAction {
+    fileprivate func with(content: Int) -> NameAction {
+        switch self {
+        case .publish(let node, _, let name, let replacing):
+            .publish(node, content: content, name: name, replacing: replacing)
+        case .move(let node, _, let source, let generation, let name, let replacing):
+            .move(node, content: content, from: source, generation, to: name, replacing: replacing)
+        case .delete: self
+        }
+    }
+}
+
+// A checkpoint: records that make an empty state this one.
+extension WriteBackState {
+    var checkpoint: [WriteBackRecord] {
+        let tree = names.tree
+        var events: [WriteBackRecord.Event] = [
+            .counters(
+                node: tree.last,
+                cookie: tree.lastCookie,
+                content: names.lastContent,
+                parked: names.parked,
+                staging: lastStaging
+            ),
+            .attributes(
+                tree.root,
+                attributes[tree.root] ?? NodeAttributes(mode: 0o755, user: 0, group: 0, time: .init(seconds: 0))
+            ),
+        ]
+        for (node, var entry) in tree.ordered {
+            // What a directory holds says so itself, and an intent says who is busy.
+            if entry.children != nil { entry.children = [:] }
+            events.append(.node(node, entry))
+        }
+        for (node, var file) in names.files.sorted(by: { $0.key < $1.key }) {
+            file.isBusy = false
+            events.append(.name(node, file))
+        }
+        for (name, remote) in names.remotes.sorted(by: { $0.key < $1.key }) { events.append(.standing(name, remote)) }
+        for (node, new) in attributes.sorted(by: { $0.key < $1.key }) where node != tree.root {
+            events.append(.attributes(node, new))
+        }
+        for (node, var file) in files.sorted(by: { $0.key < $1.key }) {
+            file.content = staged[node]?.record
+            events.append(.file(node, file))
+        }
+        for (node, records) in sessions.sorted(by: { $0.key < $1.key }) {
+            for record in records.sorted(by: { $0.key < $1.key }) { events.append(.session(node, record.value)) }
+        }
+        for (_, intent) in intents.sorted(by: { $0.key < $1.key }) { events.append(.began(intent)) }
+        for node in names.conflicts { events.append(.told(node, isLost: false)) }
+        for node in names.lost { events.append(.told(node, isLost: true)) }
+        for number in answerOrder[firstAnswer...] {
+            if let answer = answers[number] { events.append(.answer(number, answer)) }
+        }
+        return events.map { WriteBackRecord($0) }
+    }
+
+    private mutating func restore(_ event: WriteBackRecord.Event) throws(Errno) {
+        switch event {
+        case .counters(let node, let cookie, let content, let parked, let staging):
+            names.tree.skip(to: node, cookie: cookie)
+            names.lastContent = content
+            names.parked = parked
+            lastStaging = staging
+        case .node(let node, let entry): try names.tree.restore(node, entry)
+        case .name(let node, let file):
+            guard names.tree.entries[node] != nil, !names.tree.isDirectory(node) else { throw .invalidArgument }
+            names.files[node] = file
+        case .standing(let name, let remote): names.remotes[name] = remote
+        case .file(let node, let file):
+            guard names.files[node] != nil else { throw .invalidArgument }
+            var kept = file
+            kept.content = nil
+            files[node] = kept
+            staged[node] = file.content.map { StagedFileState($0, isSameBoot: true, layout: layout) }
+        case .told(let node, let isLost): if isLost { names.lost.append(node) } else { names.conflicts.append(node) }
+        case .answer(let number, let answer): keep(answer, of: number)
+        default: break
+        }
+    }
+}

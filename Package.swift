@@ -112,8 +112,8 @@ let package = Package(
         library(
             "MountService",
             [
-                "AdminEndpoint", "FUSEMount", "Filesystem", "ReadAhead", "BlockCache", "TransferEngine", "Manifests",
-                "ObjectStorage", "Configuration", "LinuxPlatform", "Telemetry",
+                "AdminEndpoint", "FUSEMount", "Filesystem", "WriteBack", "ReadAhead", "BlockCache", "TransferEngine",
+                "Manifests", "ObjectStorage", "Configuration", "LinuxPlatform", "Telemetry",
             ]
         ),
 
@@ -123,7 +123,7 @@ let package = Package(
             dependencies: [
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 "Configuration", "MountService", "MountKeeper", "AdminEndpoint", "FUSEMount", "BlockCache", "Snapshots",
-                "Checkpoints", "Publication", "Manifests",
+                "Checkpoints", "WriteBack", "Publication", "Manifests",
                 "TransferEngine",
                 "HuggingFaceHub", "GoogleCloudStorage", "GoogleCredentials", "LocalStorage", "HTTPEngine",
                 "ObjectStorage", "Checksums", "Telemetry", "LinuxPlatform",

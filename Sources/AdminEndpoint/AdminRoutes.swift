@@ -62,8 +62,8 @@ package protocol AdminSubject: AnyObject, Sendable {
     func status(_ completion: @escaping @Sendable (StatusDocument) -> Void)
     /// Whether it may be used.
     func readiness() -> Readiness
-    /// Begins a prefetch.
-    func prefetch(_ order: PrefetchOrder) -> PrefetchDocument
+    /// Begins a prefetch; nil where nothing is prefetched.
+    func prefetch(_ order: PrefetchOrder) -> PrefetchDocument?
     /// How far a prefetch is; nil for one that is not known (any more).
     func prefetch(id: Int) -> PrefetchDocument?
 }
@@ -124,7 +124,10 @@ package enum AdminRoutes {
         guard let order = PrefetchOrder(form) else {
             return AdminReply(400, "say path= or glob=, again and again, and at most one of pin=1, unpin=1 and stop=1")
         }
-        return json(202, subject.prefetch(order))
+        guard let begun = subject.prefetch(order) else {
+            return AdminReply(409, "this mount is written to: nothing is prefetched")
+        }
+        return json(202, begun)
     }
 
     private static func json(_ status: Int, _ document: some Encodable) -> AdminReply {

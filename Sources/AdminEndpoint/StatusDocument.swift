@@ -83,6 +83,76 @@ package struct StatusDocument: Codable, Hashable, Sendable {
         }
     }
 
+    /// What was written and is not, or not yet, in the bucket.
+    package struct WriteBack: Codable, Hashable, Sendable {
+        package struct Waiting: Codable, Hashable, Sendable {
+            /// Below the mount point; nil when it has no name any more.
+            package var path: String?
+            package var size: Int
+            /// How long the bucket has not had it as it is.
+            package var ageSeconds: Int
+            /// Bytes of it that are in the bucket as parts.
+            package var storedBytes: Int
+            package var open: Bool
+            /// Why it does not get on.
+            package var failure: String?
+
+            package init(path: String?, size: Int, ageSeconds: Int, storedBytes: Int, open: Bool, failure: String?) {
+                self.path = path
+                self.size = size
+                self.ageSeconds = ageSeconds
+                self.storedBytes = storedBytes
+                self.open = open
+                self.failure = failure
+            }
+        }
+
+        /// The bucket is as the mount shows it.
+        package var settled: Bool
+        package var directory: String
+        package var stagedBytes: Int
+        package var limitBytes: Int
+        /// Sent and not acknowledged.
+        package var unacknowledgedBytes: Int
+        /// That wait for room.
+        package var waitingWriters: Int
+        /// The oldest first, at most 100.
+        package var waiting: [Waiting]
+        package var waitingFiles: Int
+        /// Paths whose content was given another name because others had written theirs.
+        package var conflicts: [String]
+        /// Files whose bytes were missing at the start.
+        package var damagedFiles: Int
+        /// What the bucket refused last.
+        package var lastError: String?
+
+        package init(
+            settled: Bool,
+            directory: String,
+            stagedBytes: Int,
+            limitBytes: Int,
+            unacknowledgedBytes: Int,
+            waitingWriters: Int,
+            waiting: [Waiting],
+            waitingFiles: Int,
+            conflicts: [String],
+            damagedFiles: Int,
+            lastError: String?
+        ) {
+            self.settled = settled
+            self.directory = directory
+            self.stagedBytes = stagedBytes
+            self.limitBytes = limitBytes
+            self.unacknowledgedBytes = unacknowledgedBytes
+            self.waitingWriters = waitingWriters
+            self.waiting = waiting
+            self.waitingFiles = waitingFiles
+            self.conflicts = conflicts
+            self.damagedFiles = damagedFiles
+            self.lastError = lastError
+        }
+    }
+
     /// Of this document; a later one may have more keys.
     package var version = 1
     package var source: String
@@ -106,6 +176,8 @@ package struct StatusDocument: Codable, Hashable, Sendable {
     package var files: [File]
     /// Files that are known and not in `files`, because there are too many.
     package var filesLeftOut: Int
+    /// Nil for a mount that is not written to.
+    package var writeBack: WriteBack?
 
     package init(
         source: String,

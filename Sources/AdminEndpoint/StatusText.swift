@@ -22,6 +22,7 @@ package enum StatusText {
                     + "\(bytes(cache.pinnedBytes)) pinned" + (cache.responds ? "" : "; its disk does not answer")
             )
         }
+        lines += mount.writeBack.map(writeBack) ?? []
         lines += traffic(mount)
         lines += mount.prefetches.map(prefetch)
         lines += table(mount.files)
@@ -30,10 +31,33 @@ package enum StatusText {
     }
 
     private static func title(_ mount: StatusDocument) -> String {
-        let what = mount.snapshot.map { "\($0.repository)@\($0.commit.prefix(12))" } ?? "by listing"
+        let otherwise = mount.writeBack == nil ? "by listing" : "writable"
+        let what = mount.snapshot.map { "\($0.repository)@\($0.commit.prefix(12))" } ?? otherwise
         let uptime = HumanReadable.duration(.seconds(mount.uptimeSeconds))
         let state = mount.ready ? "ready" : "not ready"
         return "\(mount.mountPoint)  \(mount.source)  \(what)  up \(uptime)  \(state)  process \(mount.process)"
+    }
+
+    private static func writeBack(_ state: StatusDocument.WriteBack) -> [String] {
+        var lines = [
+            "  staged    \(bytes(state.stagedBytes)) of \(bytes(state.limitBytes)) in \(state.directory), "
+                + (state.settled ? "all of it in the bucket" : "\(state.waitingFiles) files wait")
+        ]
+        if state.unacknowledgedBytes > 0 {
+            lines.append("  sending   \(bytes(state.unacknowledgedBytes)) unacknowledged")
+        }
+        if state.waitingWriters > 0 { lines.append("  full      \(state.waitingWriters) writers wait for room") }
+        for file in state.waiting.prefix(10) {
+            let age = HumanReadable.duration(.seconds(file.ageSeconds))
+            lines.append(
+                "  waits     \(file.path ?? "(no name)"), \(bytes(file.storedBytes)) of \(bytes(file.size)) sent, for \(age)"
+                    + (file.open ? ", open" : "") + (file.failure.map { ": \($0)" } ?? "")
+            )
+        }
+        for path in state.conflicts { lines.append("  conflict  \(path): others had written this name") }
+        if state.damagedFiles > 0 { lines.append("  damaged   \(state.damagedFiles) files had lost bytes on the disk") }
+        if let error = state.lastError { lines.append("  refused   \(error)") }
+        return lines
     }
 
     private static func traffic(_ mount: StatusDocument) -> [String] {

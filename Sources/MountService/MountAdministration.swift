@@ -93,7 +93,7 @@ final class MountAdministration: AdminSubject {
         )
     }
 
-    func prefetch(_ order: PrefetchOrder) -> PrefetchDocument { prefetcher.submit(order) }
+    func prefetch(_ order: PrefetchOrder) -> PrefetchDocument? { prefetcher.submit(order) }
 
     func prefetch(id: Int) -> PrefetchDocument? { prefetcher.document(id) }
 

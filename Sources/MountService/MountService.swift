@@ -8,6 +8,7 @@ package import Manifests
 package import ObjectStorage
 package import Telemetry
 import TransferEngine
+package import WriteBack
 
 /// What to mount, where, and with what means.
 package struct MountOptions: Sendable {
@@ -76,6 +77,10 @@ package enum MountServiceError: Error, Sendable, CustomStringConvertible {
     case cache(String, Errno)
     /// Nobody can listen in this directory.
     case socket(String, Errno)
+    /// The staging directory cannot be used; `wouldBlock`: another mount has it.
+    case staging(String, Errno)
+    /// What an earlier mount left in the staging directory cannot be gone on with.
+    case journal(String, JournalError)
 
     package var description: String {
         switch self {
@@ -84,6 +89,10 @@ package enum MountServiceError: Error, Sendable, CustomStringConvertible {
         case .mount(let error): error.description
         case .cache(let path, let error): "the cache directory \(path) cannot be used: \(error)"
         case .socket(let path, let error): "cannot listen in the directory \(path): \(error)"
+        case .staging(let path, .wouldBlock):
+            "the staging directory \(path) is in use: another mount of this machine writes there"
+        case .staging(let path, let error): "the staging directory \(path) cannot be used: \(error)"
+        case .journal(let path, let error): "what was staged in \(path) cannot be read: \(error)"
         }
     }
 }
@@ -93,11 +102,6 @@ package enum MountServiceError: Error, Sendable, CustomStringConvertible {
 /// With a manifest the mount shows exactly that snapshot until it ends, whatever happens to the prefix meanwhile: files
 /// that are replaced are read from where the update keeps them aside. Without one it shows what listings show.
 package final class MountService: Sendable {
-    private enum End {
-        case running([CheckedContinuation<Void, Never>])
-        case ended
-    }
-
     /// How long a process that takes over waits for the disk of its cache.
     private static let diskPatience = Duration.seconds(5)
 
@@ -110,7 +114,7 @@ package final class MountService: Sendable {
     /// Nil without a disk cache.
     private let scrubber: Scrubber?
     private let log: Log
-    private let end: Lock<End>
+    private let end: MountEnd
 
     /// Reads the manifest or the first listing, and mounts.
     ///
@@ -127,13 +131,22 @@ package final class MountService: Sendable {
         let metrics = CacheMetrics(registry)
         let isResumed = (kept?.worker ?? 1) > 1
         let disk = isResumed ? await resumedDisk(options, metrics, log) : try disk(options, metrics, log)
-        var admin = isResumed ? nil : try server(options, mountPoint, log)
+        var admin =
+            isResumed
+            ? nil : try AdminServer.listening(options.sockets, at: mountPoint, isRequired: options.requiresSocket, log)
         let hedger = options.isHedged ? Hedger(metrics: HedgeMetrics(registry)) : nil
         let (source, snapshot) = try await directories(store, options, kept, hedger, log)
         do {
             let connection = try await kept?.connect()
             // The former process listens until it has ended.
-            if isResumed { admin = try? server(options, mountPoint, log) }
+            if isResumed {
+                admin = try? AdminServer.listening(
+                    options.sockets,
+                    at: mountPoint,
+                    isRequired: options.requiresSocket,
+                    log
+                )
+            }
             let cache = BlockCache(
                 budget: options.memory,
                 fetchTimeout: options.fetchTimeout,
@@ -206,11 +219,11 @@ package final class MountService: Sendable {
         } catch {
             throw MountError(.system, "cannot make memory for the inode table: \(error)")
         }
-        let end = Lock(End.running([]))
+        let end = MountEnd()
         self.end = end
         self.log = log
         isSnapshot = parts.snapshot != nil
-        let ended = { @Sendable in Self.finish(end) }
+        let ended = { @Sendable in end.finish() }
         let kernel = options.kernel
         mount =
             if let kept = parts.kept, let connection {
@@ -293,25 +306,6 @@ package final class MountService: Sendable {
             return try DiskCache(disk, metrics: metrics, log: log)
         } catch {
             throw .cache(disk.directory, error)
-        }
-    }
-
-    /// Listens, though nobody answers before the mount is there.
-    private static func server(
-        _ options: MountOptions,
-        _ mountPoint: MountPoint,
-        _ log: Log
-    ) throws(MountServiceError) -> AdminServer? {
-        guard let sockets = options.sockets else { return nil }
-        do throws(Errno) {
-            return try AdminServer(sockets, mountPoint: mountPoint.path, log: log)
-        } catch {
-            if options.requiresSocket { throw .socket(sockets.path, error) }
-            log.warn(
-                "no socket: status, probe and prefetch will not find this mount; --runtime-dir names another directory",
-                ["directory": LogValue(sockets.path), "error": LogValue(error)]
-            )
-            return nil
         }
     }
 
@@ -412,25 +406,9 @@ package final class MountService: Sendable {
         }
     }
 
-    private static func finish(_ end: Lock<End>) {
-        let waiting = end.withLock { end -> [CheckedContinuation<Void, Never>] in
-            guard case .running(let waiting) = end else { return [] }
-            end = .ended
-            return waiting
-        }
-        waiting.forEach { $0.resume() }
-    }
-
     /// Returns when the kernel has let go of the mount: after `stop`, or because somebody unmounted it.
     package func waitUntilEnded() async {
-        await withCheckedContinuation { continuation in
-            let isOver = end.withLock { end in
-                guard case .running(let waiting) = end else { return true }
-                end = .running(waiting + [continuation])
-                return false
-            }
-            if isOver { continuation.resume() }
-        }
+        await end.wait()
         scrubber?.stop()
         administration.beginStopping()
         administration.stop()

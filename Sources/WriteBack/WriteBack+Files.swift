@@ -247,6 +247,7 @@ extension WriteBack: WritableTree {
             core.withLock { core in
                 Result { () throws(Errno) in
                     guard let attributes = core.engine.state.attributes[try self.node(node)] else { throw .stale }
+                    if let shown = options.shown[name] { return shown }
                     guard let found = attributes.extended.first(where: { $0.name == name }) else { throw .noData }
                     return found.value
                 }
@@ -263,7 +264,7 @@ extension WriteBack: WritableTree {
             core.withLock { core in
                 Result { () throws(Errno) in
                     guard let attributes = core.engine.state.attributes[try self.node(node)] else { throw .stale }
-                    return attributes.extended.map(\.name)
+                    return attributes.extended.map(\.name) + options.shown.keys.sorted()
                 }
             }
         )
@@ -277,7 +278,7 @@ extension WriteBack: WritableTree {
         _ rule: ExtendedAttributeRule,
         _ completion: @escaping Completion<Void>
     ) {
-        changeExtended(request, node, completion) { (attributes: inout [NodeAttributes.Extended]) throws(Errno) in
+        changeExtended(request, node, name, completion) { (attributes: inout [NodeAttributes.Extended]) throws(Errno) in
             let index = attributes.firstIndex { $0.name == name }
             if rule == .create, index != nil { throw .exists }
             if rule == .replace, index == nil { throw .noData }
@@ -297,7 +298,7 @@ extension WriteBack: WritableTree {
         _ name: String,
         _ completion: @escaping Completion<Void>
     ) {
-        changeExtended(request, node, completion) { (attributes: inout [NodeAttributes.Extended]) throws(Errno) in
+        changeExtended(request, node, name, completion) { (attributes: inout [NodeAttributes.Extended]) throws(Errno) in
             guard let index = attributes.firstIndex(where: { $0.name == name }) else { throw .noData }
             attributes.remove(at: index)
         }
@@ -306,9 +307,11 @@ extension WriteBack: WritableTree {
     private func changeExtended(
         _ request: TreeRequest,
         _ node: TreeNode,
+        _ name: String,
         _ completion: @escaping Completion<Void>,
         _ body: (inout [NodeAttributes.Extended]) throws(Errno) -> Void
     ) {
+        if options.shown[name] != nil { return completion(.failure(.permission)) }
         once(
             request,
             completion,

@@ -78,6 +78,8 @@ package struct WriteBackOptions: Sendable {
     package var publishDeadline = Duration.seconds(600)
     /// Names that writers rename when they are done: not published before.
     package var holdsBack: @Sendable (String) -> Bool = { _ in false }
+    /// Extended attributes that each node shows and nobody can change: whose mount it is.
+    package var shown: [String: [UInt8]] = [:]
     /// Where parts begin and end.
     package var layout = PartLayout.standard
     /// What pieces of a session but the last are multiples of; for tests.

@@ -13,6 +13,7 @@ enum KeptService {
     static func keeper(
         of mountPoint: MountPoint,
         allowsOthers: Bool,
+        isWritable: Bool,
         isBackground: Bool,
         _ log: Log,
         ready: @escaping (String) -> Void
@@ -21,6 +22,7 @@ enum KeptService {
         let options = MountKeeper.Options(
             mountPoint: mountPoint,
             allowsOthers: allowsOthers,
+            isWritable: isWritable,
             environment: Settings.environment.map { "\($0.key)=\($0.value)" },
             directory: workingDirectory,
             arguments: { arguments(given, $0, isBackground: isBackground) }

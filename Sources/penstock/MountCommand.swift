@@ -14,10 +14,15 @@ import Telemetry
 struct MountCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mount",
-        abstract: "Show a bucket's prefix, or a directory's, as read-only files.",
+        abstract: "Show a bucket's prefix, or a directory's, as files; read-only, or writable with --profile.",
         discussion: """
             With a manifest (a snapshot that Penstock conveyed) the mount shows exactly that snapshot, and every byte is
             checked against its CRC32C before a reader sees it. Without one it shows what listings show.
+
+            With --profile checkpoint or training the mount is written to: what fsync(2) has promised is on this machine's disk,
+            goes to the bucket in the background, and is gone on with after any death by the next mount with the same
+            --staging-dir. No other machine may write to the same prefix meanwhile: 'checkpoint latest' and 'flush' tell what
+            stands in the bucket.
 
             Stays in the foreground and prints one line when the mount is ready. SIGTERM and SIGINT unmount: a mount that
             is in use leaves the tree at once, and what readers asked for is still answered.
@@ -60,7 +65,7 @@ struct MountCommand: AsyncParsableCommand {
             "What the cache leaves free of its disk; without it 5 % of the disk, at most 1G.",
             valueName: "size"
         ),
-        transform: Self.size
+        transform: Quantity.size
     )
     var givenCacheFree: ByteSize?
 
@@ -90,19 +95,19 @@ struct MountCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp("How long a listing is believed where there is no manifest.", valueName: "time"),
-        transform: Self.time
+        transform: Quantity.time
     )
     var listingTtl = TimeSpan(seconds: 60)
 
     @Option(
         help: ArgumentHelp("When a request to the store has failed: readers get ETIMEDOUT.", valueName: "time"),
-        transform: Self.time
+        transform: Quantity.time
     )
     var fetchTimeout = TimeSpan(seconds: 120)
 
     @Option(
         help: ArgumentHelp("The kernel's read-ahead for a stream; 0 leaves it at 128K.", valueName: "size"),
-        transform: Self.size
+        transform: Quantity.size
     )
     var kernelReadAhead = ByteSize(bytes: 16 << 20)
 
@@ -156,6 +161,7 @@ struct MountCommand: AsyncParsableCommand {
     @Option(help: .hidden, transform: Self.descriptors)
     var kept: KeptMount.Descriptors?
 
+    @OptionGroup(title: "Writing") var writing: WritingOptions
     @OptionGroup var runtime: RuntimeOptions
     @OptionGroup var logging: LogOptions
     @OptionGroup var store: StoreOptions
@@ -165,20 +171,15 @@ struct MountCommand: AsyncParsableCommand {
         return descriptors
     }
 
-    private static func time(_ text: String) throws -> TimeSpan {
-        guard let time = TimeSpan(text) else { throw ValidationError("'\(text)' is no time: 500ms, 90s, 15m, 24h") }
-        return time
-    }
-
-    private static func size(_ text: String) throws -> ByteSize {
-        guard let size = ByteSize(text) else { throw ValidationError("'\(text)' is no size: 64M, 1.5G") }
-        return size
-    }
-
     func validate() throws {
         if !(1...16).contains(threads) { throw ValidationError("--threads is 1 to 16") }
         if pin, disk == nil {
             throw ValidationError("--pin needs --cache-dir: only files of the disk cache are pinned")
+        }
+        if writing.profile.isWritable, !prefetch.isEmpty || givenCacheDirectory != nil {
+            throw ValidationError(
+                "--prefetch and --cache-dir are for --profile serving: a writable mount reads from the bucket"
+            )
         }
         if pin, prefetch.isEmpty { throw ValidationError("--pin pins what --prefetch names, which is nothing") }
     }
@@ -202,17 +203,68 @@ struct MountCommand: AsyncParsableCommand {
         let log = logging.log()
         let metrics = MetricRegistry()
         let kept = try descriptors.map { descriptors throws(CommandFailure) in try KeptService.taken(descriptors) }
-        let objects = try await Services(metrics: metrics, log: log).store(source, store)
+        let objects = try await Services(metrics: metrics, log: log).store(
+            source,
+            store,
+            makesDirectory: writing.profile.isWritable
+        )
+        if writing.profile.isWritable { return try await write(objects, kept, ending, metrics, log) }
         let service: MountService
         do throws(MountServiceError) {
             service = try await MountService.start(objects, options, kept: kept, metrics: metrics, log: log)
         } catch {
             throw CommandFailure(error, while: "mounting \(source)")
         }
-        ending.mounted(service)
+        ending.mounted {
+            service.stop()
+            return .ok
+        }
         tellReady(service.readyLine, kept)
         await service.waitUntilEnded()
         log.info("the mount is gone", ["path": LogValue(service.mount.mountPoint.path)])
+    }
+
+    /// Serves a mount that is written to.
+    private func write(
+        _ objects: any ObjectStore,
+        _ kept: KeptMount?,
+        _ ending: MountEnding,
+        _ metrics: MetricRegistry,
+        _ log: Log
+    ) async throws(CommandFailure) {
+        let options = WritableMountOptions(
+            source: source.description,
+            prefix: source.prefix,
+            mountPoint: mountPoint,
+            staging: try writing.stagingDirectory(of: source.description),
+            writing: writing.writing(listingLife: listingTtl),
+            kernel: kernel,
+            sockets: runtime.directory,
+            requiresSocket: runtime.isChosen
+        )
+        let service: WritableMount
+        do throws(MountServiceError) {
+            service = try await WritableMount.start(objects, options, kept: kept, metrics: metrics, log: log)
+        } catch {
+            throw CommandFailure(error, while: "mounting \(source)")
+        }
+        let limit = writing.drainTimeout.duration
+        ending.mounted {
+            service.detach()
+            return await Self.drained(service, limit)
+        }
+        tellReady(service.readyLine, kept)
+        await service.waitUntilEnded()
+        // Somebody has unmounted it, or a signal has: who is first drains, and ends the process.
+        await ending.unmounted()
+        let status = await Self.drained(service, limit)
+        if status != .ok {
+            throw CommandFailure(status, "not everything is in the bucket; the same command goes on with it")
+        }
+    }
+
+    private static func drained(_ service: WritableMount, _ limit: Duration) async -> ExitStatus {
+        await service.drain(within: limit).isSettled ? .ok : .partial
     }
 
     private func tellReady(_ line: String, _ kept: KeptMount?) {
@@ -222,22 +274,14 @@ struct MountCommand: AsyncParsableCommand {
     }
 
     private var options: MountOptions {
-        var options = MountOptions(
+        MountOptions(
             source: source.description,
             prefix: source.prefix,
             mountPoint: mountPoint,
             memory: memory.bytes,
             listingTimeToLive: listingTtl.duration,
             fetchTimeout: fetchTimeout.duration,
-            kernel: FUSEMount.Options(
-                allowsOthers: allowOther,
-                isForced: force,
-                user: uid,
-                group: gid,
-                kernelReadAhead: kernelReadAhead.bytes == 0 ? nil : kernelReadAhead.bytes >> 10,
-                threads: threads,
-                usesPassthrough: passthrough == .auto
-            ),
+            kernel: kernel,
             disk: disk,
             isHedged: source.isBucket,
             sockets: runtime.directory,
@@ -245,7 +289,19 @@ struct MountCommand: AsyncParsableCommand {
             prefetch: prefetch,
             pinsPrefetched: pin
         )
-        options.kernel.usesResend = !withoutResend
+    }
+
+    private var kernel: FUSEMount.Options {
+        var options = FUSEMount.Options(
+            allowsOthers: allowOther,
+            isForced: force,
+            user: uid,
+            group: gid,
+            kernelReadAhead: kernelReadAhead.bytes == 0 ? nil : kernelReadAhead.bytes >> 10,
+            threads: threads,
+            usesPassthrough: passthrough == .auto
+        )
+        options.usesResend = !withoutResend
         return options
     }
 
@@ -289,6 +345,7 @@ extension MountCommand {
             let keeper = try KeptService.keeper(
                 of: mountPoint,
                 allowsOthers: allowOther,
+                isWritable: writing.profile.isWritable,
                 isBackground: readyDescriptor != nil,
                 log
             ) { line in
@@ -305,64 +362,15 @@ extension MountCommand {
     }
 }
 
-/// Ends a mount when SIGTERM or SIGINT says so: unmounts, lets answers go out, and ends the process. A second signal ends it
-/// at once, but not one that comes together with the first: timeout(1) and terminals signal a process and its group.
-private final class MountEnding: Sendable {
-    private enum State {
-        case starting
-        case mounted(MountService)
-        case ending(since: MonotonicInstant)
-    }
-
-    private static let patience = Duration.seconds(1)
-    private let state = Lock(State.starting)
-
-    init() throws(CommandFailure) {
-        do {
-            let signals = try SignalWatch([SIGTERM, SIGINT])
-            try NamedThread(name: "signals") { [self] in
-                while true {
-                    let number = signals.next()
-                    take(number)
-                }
-            }.detach()
-        } catch {
-            throw CommandFailure(.internal, "cannot watch for signals: \(error)")
-        }
-    }
-
-    func mounted(_ service: MountService) { state.withLock { $0 = .mounted(service) } }
-
-    private func take(_ number: Int32) {
-        let now = SystemTime().now()
-        let before = state.withLock { state in
-            let before = state
-            if case .mounted = before { state = .ending(since: now) }
-            return before
-        }
-        if case .ending(let since) = before, since.duration(to: now) < Self.patience { return }
-        // Nothing is mounted yet, or the user is out of patience.
-        guard case .mounted(let service) = before else { _exit(128 + number) }
-        do {
-            // On a thread of its own, so that a second signal is heard.
-            try NamedThread(name: "unmount") {
-                service.stop()
-                endProcess(0)
-            }.detach()
-        } catch {
-            service.stop()
-            endProcess(0)
-        }
-    }
-}
-
 extension CommandFailure {
     fileprivate init(_ error: MountServiceError, while doing: String) {
         switch error {
         case .store(let error): self.init(error, while: doing)
         case .manifest(let error): self.init(error.code == .newerFormat ? .usage : .integrity, "\(doing): \(error)")
         case .mount(let error): self.init(error)
-        case .cache, .socket: self.init(.usage, "\(doing): \(error)")
+        case .staging(_, .wouldBlock): self.init(.retryable, "\(doing): \(error)")
+        case .journal: self.init(.integrity, "\(doing): \(error)")
+        case .cache, .socket, .staging: self.init(.usage, "\(doing): \(error)")
         }
     }
 

@@ -14,7 +14,7 @@ private final class ScriptedSubject: AdminSubject {
     func metrics() -> [MetricSample] { registry.snapshot() }
     func status(_ completion: @escaping @Sendable (StatusDocument) -> Void) { completion(.sample) }
     func readiness() -> Readiness { state.withLock { $0 } }
-    func prefetch(_ order: PrefetchOrder) -> PrefetchDocument {
+    func prefetch(_ order: PrefetchOrder) -> PrefetchDocument? {
         orders.withLock { $0.append(order) }
         return .sample
     }

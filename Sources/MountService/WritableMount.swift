@@ -1,0 +1,236 @@
+package import AdminEndpoint
+package import FUSEMount
+import Glibc
+import LinuxPlatform
+import Manifests
+package import ObjectStorage
+package import Telemetry
+package import WriteBack
+
+/// What to mount for writing, where, and with what means.
+package struct WritableMountOptions: Sendable {
+    /// For people and for `user.penstock.source`: the URL that was asked for, without secrets.
+    package var source: String
+    package var prefix: ObjectPrefix
+    /// An existing directory.
+    package var mountPoint: String
+    /// Of the local disk, for this mount alone; made, for its owner only, when it is missing.
+    package var staging: String
+    package var writing: WriteBackOptions
+    package var kernel: FUSEMount.Options
+    /// Where the daemon listens for `penstock status` and its like; nil: nowhere.
+    package var sockets: SocketDirectory?
+    /// It is a fault when it cannot listen there; if not, it is worth a warning.
+    package var requiresSocket: Bool
+
+    package init(
+        source: String,
+        prefix: ObjectPrefix,
+        mountPoint: String,
+        staging: String,
+        writing: WriteBackOptions = WriteBackOptions(),
+        kernel: FUSEMount.Options = FUSEMount.Options(),
+        sockets: SocketDirectory? = nil,
+        requiresSocket: Bool = false
+    ) {
+        self.source = source
+        self.prefix = prefix
+        self.mountPoint = mountPoint
+        self.staging = staging
+        self.writing = writing
+        self.kernel = kernel
+        self.sockets = sockets
+        self.requiresSocket = requiresSocket
+    }
+}
+
+/// A mount that is written to, from start to stop.
+///
+/// The order of a start: the staging directory is locked and its journal read, the kernel is answered, the bucket is asked. Of an
+/// end: the mount leaves the tree, then what is staged goes to the bucket, as far as there is time.
+package final class WritableMount: Sendable {
+    package let mount: FUSEMount
+    /// One line that says what is mounted where.
+    package let readyLine: String
+    private let tree: WriteBack
+    private let staging: StagingDirectory
+    private let administration: WritableAdministration
+    private let log: Log
+    private let end: MountEnd
+
+    /// Reads what an earlier process left, and mounts.
+    ///
+    /// - Parameter kept: a mount that a keeper holds or will hold: it is served from where a former process was. Nil: this
+    ///   process mounts by itself, and the mount ends with it.
+    package static func start(
+        _ store: any ObjectStore,
+        _ options: WritableMountOptions,
+        kept: KeptMount? = nil,
+        metrics registry: MetricRegistry = MetricRegistry(),
+        log: Log
+    ) async throws(MountServiceError) -> WritableMount {
+        let isResumed = (kept?.worker ?? 1) > 1
+        let mountPoint = if let kept { kept.mountPoint } else { try prepared(options, log) }
+        // The process before has the staging directory, and the socket, until it ends: then the connection comes.
+        var connection: MountConnection?
+        if isResumed { connection = try await connected(kept) }
+        let (staging, tree, server) = try opened(store, options, mountPoint, kept, log)
+        if !isResumed { connection = try await connected(kept) }
+        do throws(MountError) {
+            let parts = Parts(
+                options: options,
+                mountPoint: mountPoint,
+                kept: kept,
+                staging: staging,
+                tree: tree,
+                server: server,
+                registry: registry
+            )
+            return try WritableMount(parts, connection, log)
+        } catch {
+            throw .mount(error)
+        }
+    }
+
+    private static func prepared(
+        _ options: WritableMountOptions,
+        _ log: Log
+    ) throws(MountServiceError) -> MountPoint {
+        do throws(MountError) {
+            return try MountPoint(options.mountPoint).prepared(isForced: options.kernel.isForced, log: log)
+        } catch {
+            throw .mount(error)
+        }
+    }
+
+    private static func connected(_ kept: KeptMount?) async throws(MountServiceError) -> MountConnection? {
+        do throws(MountError) { return try await kept?.connect() } catch { throw .mount(error) }
+    }
+
+    /// The staging directory, locked, and the tree that its journal tells of.
+    private static func opened(
+        _ store: any ObjectStore,
+        _ options: WritableMountOptions,
+        _ mountPoint: MountPoint,
+        _ kept: KeptMount?,
+        _ log: Log
+    ) throws(MountServiceError) -> (StagingDirectory, WriteBack, AdminServer?) {
+        let staging: StagingDirectory
+        let boot: [UInt8]
+        do throws(Errno) {
+            staging = try StagingDirectory(path: options.staging)
+            boot = try Journal.thisBoot()
+        } catch {
+            throw .staging(options.staging, error)
+        }
+        let server = try AdminServer.listening(
+            options.sockets,
+            at: mountPoint,
+            isRequired: options.requiresSocket,
+            log
+        )
+        var surroundings = WriteBack.Surroundings(
+            store: store,
+            root: options.prefix,
+            time: SystemTime(),
+            boot: boot,
+            isNewMount: kept?.isServedFirst ?? true
+        )
+        surroundings.space = { staging.space }
+        var writing = options.writing
+        writing.shown["user.penstock.source"] = Array(options.source.utf8)
+        writing.shown["user.penstock.socket"] = server.map { Array($0.path.utf8) }
+        do throws(JournalError) {
+            return (staging, try WriteBack(staging.directory, surroundings, writing), server)
+        } catch {
+            throw .journal(options.staging, error)
+        }
+    }
+
+    private struct Parts {
+        var options: WritableMountOptions
+        var mountPoint: MountPoint
+        var kept: KeptMount?
+        var staging: StagingDirectory
+        var tree: WriteBack
+        var server: AdminServer?
+        var registry: MetricRegistry
+    }
+
+    private init(_ parts: Parts, _ connection: consuming MountConnection?, _ log: Log) throws(MountError) {
+        let (options, tree, registry) = (parts.options, parts.tree, parts.registry)
+        let end = MountEnd()
+        self.end = end
+        self.log = log
+        self.tree = tree
+        staging = parts.staging
+        let ended = { @Sendable in end.finish() }
+        if let kept = parts.kept, let connection {
+            mount = try FUSEMount(tree, connection, of: kept, options.kernel, metrics: registry, log: log, ended: ended)
+            try kept.noteServed()
+        } else {
+            mount = try FUSEMount(tree, at: parts.mountPoint, options.kernel, metrics: registry, log: log, ended: ended)
+        }
+        administration = WritableAdministration(options, mount, tree, registry, server: parts.server, log: log)
+        readyLine = "ready: \(options.source) at \(parts.mountPoint.path) (writable, staged in \(options.staging))"
+        tree.begin()
+    }
+
+    /// How things stand.
+    package var status: WriteBackStatus { tree.status }
+
+    /// Returns when the kernel has let go of the mount: after `detach`, or because somebody unmounted it.
+    package func waitUntilEnded() async {
+        await end.wait()
+        administration.beginStopping()
+    }
+
+    /// Takes the mount out of the tree, and answers the requests that are under way; who has files open keeps them until the
+    /// process ends.
+    ///
+    /// Blocks the calling thread for at most about `patience`.
+    package func detach(patience: Duration = .seconds(5)) {
+        administration.beginStopping()
+        if mount.stop(patience: patience) {
+            log.info("unmounted", ["path": LogValue(mount.mountPoint.path)])
+        } else {
+            log.warn(
+                "detached while files were open; their users fail when this process ends",
+                ["path": LogValue(mount.mountPoint.path)]
+            )
+        }
+    }
+
+    /// Puts what is staged and closed into the bucket.
+    ///
+    /// - Returns: what is left when that is done, or the time is over: it goes on at the next start with the same staging directory.
+    package func drain(within limit: Duration) async -> WriteBackStatus {
+        let status = await tree.drain(within: limit)
+        if status.isSettled {
+            log.info("everything that was written is in the bucket", ["source": LogValue(administration.source)])
+        } else {
+            log.warn(
+                "not everything is in the bucket; the next mount with this staging directory goes on",
+                [
+                    "files": .integer(status.waiting.count), "bytes": .integer(status.staged),
+                    "reason": LogValue(status.lastError?.message ?? "the time was over"),
+                ]
+            )
+        }
+        administration.stop()
+        tree.close()
+        return status
+    }
+}
+
+extension KeptMount {
+    /// No process has served this mount before.
+    fileprivate var isServedFirst: Bool { source == .undecided }
+
+    /// From now on one has: what it writes down is the next one's to go on with.
+    fileprivate func noteServed() throws(MountError) {
+        do throws(Errno) { try decide(manifest: nil) } catch {
+            throw MountError(.system, "cannot note that the mount is served: \(error)")
+        }
+    }
+}

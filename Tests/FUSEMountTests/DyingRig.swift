@@ -24,7 +24,7 @@ final class DyingRig: Sendable {
     /// Of /dev/fuse; the keeper's.
     private let device: FileDescriptor
     private let state = Monitor(State())
-    private let isOver = NamedEvent()
+    private let isOver = Monitor(false)
     private let ended = Monitor(0)
     private let tree = Lock<MemoryTree?>(nil)
 
@@ -40,7 +40,7 @@ final class DyingRig: Sendable {
         let channel = try Channel(mountingAt: mountPoint.path, allowsOthers: true, isWritable: true)
         device = FileDescriptor(owning: dup(channel.descriptor.rawValue))
         let tree = MemoryTree(user: getuid(), group: getgid()) { [weak self] call, request, isDone in
-            if dies(call, request, isDone) { self?.die() }
+            if let self, !isOver.withLock(\.self), dies(call, request, isDone) { die() }
             return .proceed
         }
         self.tree.withLock { $0 = tree }
@@ -77,7 +77,7 @@ final class DyingRig: Sendable {
     private func die() {
         state.withLock { $0.deaths += 1 }
         do { try serve() } catch { state.withLock { $0.failure = "\(error)" } }
-        _ = isOver.wait(until: .distantFuture)
+        _ = isOver.wait(until: .distantFuture) { $0 }
     }
 
     func python(_ script: String, _ arguments: [String] = []) async throws -> String {
@@ -96,7 +96,7 @@ final class DyingRig: Sendable {
 
     /// The dead threads may go; what they do now is of no matter to anybody.
     func bury() -> Bool {
-        isOver.happen()
+        isOver.withLock { $0 = true }
         let all = state.withLock(\.sessions.count)
         return ended.wait(until: SystemTime().now().advanced(by: .seconds(30))) { $0 == all }
     }

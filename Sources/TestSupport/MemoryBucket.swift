@@ -63,6 +63,11 @@ package final class MemoryBucket: Sendable {
         }
     }
 
+    /// Bytes that resumable uploads brought, in all; and how many of them the session had already.
+    package var uploadedBytes: (received: Int, repeated: Int) {
+        state.withLock { ($0.receivedBytes, $0.repeatedBytes) }
+    }
+
     /// Makes an object behind everybody's back, as a stranger's tool does.
     @discardableResult
     package func plant(

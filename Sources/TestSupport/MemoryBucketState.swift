@@ -37,6 +37,9 @@ struct MemoryBucketState {
     var folders: Set<String> = []
     /// Generations, sessions and uploads are numbered by one counter: never again the same.
     var lastNumber: Int64 = 1000
+    /// Bytes of resumable uploads that were kept, and those that came although they had been.
+    var receivedBytes = 0
+    var repeatedBytes = 0
 
     init(options: MemoryBucket.Options) { self.options = options }
 

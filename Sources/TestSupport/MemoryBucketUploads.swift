@@ -63,10 +63,13 @@ extension MemoryBucketState {
                 status: 400
             )
         }
+        let beforeCount = session.bytes.count
         // Bytes that the store has already are not looked at again.
         var news = body.dropFirst(session.bytes.count - offset)
         if let limit { news = news.prefix(limit / options.uploadGranularity * options.uploadGranularity) }
         session.bytes += news
+        receivedBytes += news.count
+        repeatedBytes += max(0, beforeCount - offset)
         sessions[upload.secretURI] = session
         guard isLast, session.bytes.count == offset + body.count else { return .persisted(session.bytes.count) }
         return .finished(try finish(upload, session, at: now))

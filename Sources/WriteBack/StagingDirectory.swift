@@ -83,7 +83,8 @@ enum StagingSweep {
         }
         let needed = Set(state.files.values.compactMap(\.staging))
         found.garbage = present.subtracting(needed).sorted().map(StagingNames.name)
-        _ = state.takeGarbage()
+        // Nobody has counted them in this process.
+        _ = (state.takeGarbage(), state.takeGone())
         return found
     }
 }

@@ -157,6 +157,12 @@ package struct UploadLedger: Sendable {
     /// Whether it knows of no part.
     package var isEmpty: Bool { parts.isEmpty && queue.isEmpty }
 
+    /// Whether it waits for the checksum of exactly these bytes.
+    package func isMeasuring(_ version: PartVersion) -> Bool {
+        guard let part = current(version), case .measuring = part.state else { return false }
+        return true
+    }
+
     /// How many parts are under way.
     package var underWay: Int { parts.values.count(where: \.isUnderWay) }
 

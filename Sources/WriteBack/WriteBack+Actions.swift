@@ -5,23 +5,23 @@ import ObjectStorage
 
 // What the engine wants done with the bucket and the disk.
 extension WriteBack {
-    func perform(_ action: WriteBackAction, _ position: JournalPosition?) async {
+    func perform(_ action: WriteBackAction, _ position: JournalPosition?, _ attempt: Int = 1) async {
         if isClosed { return }
         switch action {
         case .upload(let node, let upload): await perform(node, upload, position)
         case .publication(let node, let intent, let publication):
             await perform(node, intent, publication, position)
         case .measure(let node, let content, let size):
-            let result = await attempt { () async throws(ObjectStoreError) in try await self.checksum(node, 0..<size) }
+            let result = await self.attempt { () async throws(ObjectStoreError) in try await self.checksum(node, 0..<size) }
             update { $0.engine.measured(node, content, result) }
         case .check(let node): await check(node)
         case .recognise(let node, let intent, let identity):
-            let outcome = await settled { () async throws(ObjectStoreError) in
+            let outcome = await settled(action, position, attempt) { () async throws(ObjectStoreError) in
                 try await self.recognise(node, intent, identity)
             }
             if let outcome { update { $0.engine.recognised(node, outcome) } }
         case .move(let node, let intent, let identity):
-            let outcome = await settled { () async throws(ObjectStoreError) in
+            let outcome = await settled(action, position, attempt) { () async throws(ObjectStoreError) in
                 if case .failure(let error) = await self.commitSafely(position) {
                     throw ObjectStoreError(.unavailable, "the journal does not take a move: \(error)")
                 }
@@ -29,12 +29,16 @@ extension WriteBack {
             }
             if let outcome { update { $0.engine.recognised(node, outcome) } }
         case .delete(let name, let generation):
-            let isGone = await settled { () async throws(ObjectStoreError) in
+            let isGone = await settled(action, position, attempt) { () async throws(ObjectStoreError) in
                 try await self.store.delete(self.root.name(name), generation)
                 return true
             }
             if isGone != nil { update { $0.engine.deleted(name, generation) } }
-        case .verify(let node, let parts): await verify(node, parts)
+        case .verify(let node, let parts):
+            let missing = await settled(action, position, attempt) { () async throws(ObjectStoreError) in
+                try await self.missing(parts)
+            }
+            if let missing { update { $0.engine.verified(node, missing) } }
         case .wait(let timer, let duration):
             guard (try? await time.sleep(for: duration)) != nil else { return }
             update { $0.engine.elapsed(timer) }
@@ -52,27 +56,25 @@ extension WriteBack {
         do throws(ObjectStoreError) { return .success(try await body()) } catch { return .failure(error) }
     }
 
-    /// Asks until there is an answer, with pauses that grow. Nil when it is closed first.
-    private func settled<Value>(_ body: () async throws(ObjectStoreError) -> Value) async -> Value? {
-        var attempts = 0
-        while !isClosed {
-            do throws(ObjectStoreError) { return try await body() } catch {
-                attempts += 1
-                core.withLock { $0.lastError = error }
-                guard (try? await time.sleep(for: options.pause(attempts))) != nil else { return nil }
+    /// The answer; when there is none, the action is begun again after a pause that grows. Nil then, and when it is closed.
+    private func settled<Value>(
+        _ action: WriteBackAction,
+        _ position: JournalPosition?,
+        _ attempt: Int,
+        _ body: () async throws(ObjectStoreError) -> Value
+    ) async -> Value? {
+        do throws(ObjectStoreError) { return try await body() } catch {
+            core.withLock { $0.lastError = error }
+            if isClosed { return nil }
+            run { [self] in
+                await pause(attempt)
+                await perform(action, position, attempt + 1)
             }
+            return nil
         }
-        return nil
     }
 
-    /// Changes the upload of a file, if it still has one.
-    private func upload(_ node: NameNode, _ body: (inout UploadLedger) -> Void) {
-        update { core in
-            guard var ledger = core.engine.uploads.removeValue(forKey: node) else { return }
-            body(&ledger)
-            core.engine.uploads[node] = ledger
-        }
-    }
+    private func upload(_ node: NameNode, _ body: (inout UploadLedger) -> Void) { update { $0.engine.upload(node, body) } }
 
     // MARK: Uploads
 
@@ -84,8 +86,11 @@ extension WriteBack {
             }
             if case .success(let crc32c) = result { return upload(node) { $0.measured(version, crc32c) } }
             // The bytes are on their way elsewhere, or the disk fails: later, if the part is still wanted.
-            await pause(1)
-            if !isClosed, core.withLock({ $0.engine.uploads[node] != nil }) { await perform(node, action, position) }
+            run { [self] in
+                await pause(1)
+                let isWanted = core.withLock { $0.engine.uploads[node]?.isMeasuring(version) ?? false }
+                if isWanted, !isClosed { await perform(node, action, position) }
+            }
         case .open(let version, let component):
             let result = await attempt { () async throws(ObjectStoreError) in
                 try await self.store.beginUpload(
@@ -93,9 +98,6 @@ extension WriteBack {
                     size: version.range.count,
                     WriteOptions(.absent, crc32c: version.crc32c)
                 )
-            }
-            if core.withLock({ $0.engine.uploads[node] == nil }), case .success(let session) = result {
-                return await discard(session, nil)
             }
             upload(node) { $0.opened(version, result) }
         case .record(let version, _):
@@ -139,15 +141,14 @@ extension WriteBack {
         }
     }
 
-    private func verify(_ node: NameNode, _ parts: [Int: StoredPart]) async {
+    /// Which of the parts are not in the bucket as they were stored.
+    private func missing(_ parts: [Int: StoredPart]) async throws(ObjectStoreError) -> [Int] {
         var missing: [Int] = []
-        for (part, stored) in parts.sorted(by: { $0.key < $1.key }) {
-            let found = await settled { () async throws(ObjectStoreError) in try await self.find(stored.source.name) }
-            guard let found else { return }
-            if found?.generation != stored.source.generation { missing.append(part) }
+        for (part, stored) in parts.sorted(by: { $0.key < $1.key })
+        where try await find(stored.source.name)?.generation != stored.source.generation {
+            missing.append(part)
         }
-        let gone = missing
-        update { $0.engine.verified(node, gone) }
+        return missing
     }
 
     // MARK: Publications

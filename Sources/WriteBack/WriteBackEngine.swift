@@ -208,6 +208,18 @@ struct WriteBackEngine: Sendable {
         for action in ledger.next(window: 0, sessions: 0) { queue.append(.upload(node, action)) }
     }
 
+    /// The answer to an action of the upload. One that nobody wants any more leaves nothing in the bucket.
+    mutating func upload(_ node: NameNode, _ body: (inout UploadLedger) -> Void) {
+        guard var ledger = uploads.removeValue(forKey: node) else {
+            var orphan = UploadLedger(prefix: prefix, chunk: options.chunk, granularity: options.granularity)
+            body(&orphan)
+            for action in orphan.next(window: 0, sessions: 0) { queue.append(.upload(node, action)) }
+            return
+        }
+        body(&ledger)
+        uploads[node] = ledger
+    }
+
     /// A part of the file has other bytes from now on.
     mutating func drop(_ node: NameNode, _ versions: [PartVersion]) {
         for version in versions {

@@ -79,6 +79,13 @@ struct WriteBackState: Sendable {
     @discardableResult
     mutating func apply(_ record: WriteBackRecord) throws(Errno) -> KernelAnswer {
         let answer = try change(record.event)
+        dropReleased()
+        if record.request != 0 { keep(answer, of: record.request) }
+        return answer
+    }
+
+    /// Forgets files that have neither a name nor a handle.
+    private mutating func dropReleased() {
         for node in names.takeReleased() {
             if let number = files[node]?.staging { garbage.append(number) }
             goneFiles.append((node, stagedBytes(node)))
@@ -87,8 +94,6 @@ struct WriteBackState: Sendable {
             staged[node] = nil
             sessions[node] = nil
         }
-        if record.request != 0 { keep(answer, of: record.request) }
-        return answer
     }
 
     private mutating func keep(_ answer: KernelAnswer, of request: UInt64) {
@@ -336,6 +341,7 @@ extension WriteBackState {
     /// - Parameter isSameBoot: otherwise only what was synced is there, and a file that lost something is torn.
     mutating func settle(isSameBoot: Bool) {
         names.resume()
+        dropReleased()
         guard !isSameBoot else { return }
         for (node, state) in staged {
             let record = state.record

@@ -1,0 +1,113 @@
+import Checksums
+import LinuxPlatform
+import Manifests
+import ObjectStorage
+import TestSupport
+import Testing
+
+@testable import WriteBack
+
+@Suite struct WriteBackTests {
+    @Test func aSmallFileIsPutInOneRequestAndNothingIsAskedAfterwards() async throws {
+        let life = try WriteBackLife(seed: 1)
+        let handle = try await life.create("a")
+        try await life.write([1, 2, 3], handle, at: 0)
+        try await life.release(handle)
+        try await life.drain()
+        #expect(life.published == ["a": [1, 2, 3]])
+        #expect(life.store.calls.map(\.operation) == [.list, .put])
+        #expect(life.mount.status.waiting.isEmpty)
+        #expect(life.mount.status.staged == 0)
+        #expect(try await life.contents("a") == [1, 2, 3])
+    }
+
+    @Test func aLargeFileIsUploadedWhileItIsWrittenAndComposedUnderItsLastName() async throws {
+        let life = try WriteBackLife(seed: 2)
+        let bytes = life.random.bytes(1000)
+        let handle = try await life.create("a.tmp")
+        for start in stride(from: 0, to: 1000, by: 100) {
+            try await life.write(Array(bytes[start..<(start + 100)]), handle, at: start)
+            for _ in 0..<20 { await life.step() }
+        }
+        #expect(life.bucket.uploadedBytes.received > 700)
+        let (mount, request) = (life.mount, life.request())
+        try await life.call { mount.rename(request, "a.tmp", in: .root, to: "a", in: .root, .replace, $0) }.get()
+        try await life.release(handle)
+        try await life.drain()
+        #expect(life.published == ["a": bytes])
+        #expect(life.leftovers.isEmpty)
+        #expect(life.bucket.uploadedBytes == (1000, 0))
+        #expect(life.mostUnacknowledged <= life.options.window)
+        #expect(!life.store.calls.contains { $0.operation == .move || $0.operation == .copy })
+    }
+
+    /// The process dies after each step in turn: what was acknowledged is not sent again.
+    @Test func deathAfterAnyStepSendsNothingAgain() async throws {
+        var (last, isOver) = (0, false)
+        while !isOver {
+            let life = try WriteBackLife(seed: 3)
+            let bytes = life.random.bytes(700)
+            let handle = try await life.create("a")
+            try await life.write(bytes, handle, at: 0)
+            try await life.release(handle)
+            isOver = true
+            for step in 0..<last {
+                if life.pending.count == 0 { break }
+                await life.step()
+                if step == last - 1 { isOver = false }
+            }
+            if last == 0 { isOver = false }
+            try life.die()
+            try await life.drain()
+            #expect(life.published == ["a": bytes], "after \(last)")
+            #expect(life.bucket.uploadedBytes.repeated == 0, "after \(last)")
+            #expect(life.bucket.uploadedBytes.received == 700, "after \(last)")
+            last += 1
+        }
+        #expect(last > 40)
+    }
+}
+
+@Suite struct WriteBackPropertyTests {
+    private func run(
+        _ seed: UInt64,
+        _ weather: Weather,
+        operations: Int = 60,
+        deathsInCalls: Int = 0,
+        deathsInSteps: Int = 0
+    ) async throws -> WriteBackModel {
+        let model = WriteBackModel(try WriteBackLife(seed: seed, weather))
+        try await model.begin()
+        (model.deathsInCalls, model.deathsInSteps) = (deathsInCalls, deathsInSteps)
+        for _ in 0..<operations {
+            try await model.operate()
+            for _ in 0..<model.life.below(8) { try await model.step() }
+        }
+        try await model.finish()
+        #expect(model.complaints.isEmpty, "seed \(seed)")
+        return model
+    }
+
+    @Test func theBucketFollowsWhatApplicationsDo() async throws {
+        for seed in SeedSlice.first(60, ofSoak: 2000) {
+            let model = try await run(seed, Weather())
+            #expect(model.life.leftovers.isEmpty, "seed \(seed)")
+        }
+    }
+
+    @Test func inAnyWeatherTheBucketFollows() async throws {
+        for seed in SeedSlice.first(60, ofSoak: 2000) {
+            _ = try await run(1000 + seed, Weather(loss: 15, refusal: 10, shortening: 15, expiry: 2))
+        }
+    }
+
+    /// Killed at any journal write, and after any step: each request happens once, and nothing that was answered is lost.
+    @Test func killedAnywhereEachRequestHappensOnce() async throws {
+        var deaths = 0
+        for seed in SeedSlice.first(100, ofSoak: 4000) {
+            let weather = Weather(loss: 8, refusal: 5, shortening: 8)
+            deaths += try await run(2000 + seed, weather, deathsInCalls: 15, deathsInSteps: 2).life.deaths
+        }
+        #expect(deaths > 500)
+    }
+}

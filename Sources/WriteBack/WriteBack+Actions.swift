@@ -12,7 +12,9 @@ extension WriteBack {
         case .publication(let node, let intent, let publication):
             await perform(node, intent, publication, position)
         case .measure(let node, let content, let size):
-            let result = await self.attempt { () async throws(ObjectStoreError) in try await self.checksum(node, 0..<size) }
+            let result = await self.attempt { () async throws(ObjectStoreError) in
+                try await self.checksum(node, 0..<size)
+            }
             update { $0.engine.measured(node, content, result) }
         case .check(let node): await check(node)
         case .recognise(let node, let intent, let identity):
@@ -74,7 +76,9 @@ extension WriteBack {
         }
     }
 
-    private func upload(_ node: NameNode, _ body: (inout UploadLedger) -> Void) { update { $0.engine.upload(node, body) } }
+    private func upload(_ node: NameNode, _ body: (inout UploadLedger) -> Void) {
+        update { $0.engine.upload(node, body) }
+    }
 
     // MARK: Uploads
 

@@ -84,7 +84,8 @@ extension WriteBack {
         case .success(let (count, missing)):
             if missing.isEmpty { return count }
             guard let standing = places.standing else {
-                throw ObjectStoreError(.internal, "file \(node.number) shows an object that is not known")
+                // It has no name any more, and another file was published in its place.
+                throw ObjectStoreError(.notFound, "the object that file \(node.number) shows was replaced")
             }
             let (source, start) = (store.source(standing), range.lowerBound)
             for gap in missing {

@@ -1,4 +1,3 @@
-import Glibc
 import LinuxPlatform
 import ObjectStorage
 import TestSupport
@@ -128,9 +127,7 @@ final class WriteBackLife {
         if chance(weather.expiry) { bucket.expireUploads() }
         store.setHook(hook())
         if let work = pending.take(random.next()) {
-            if DEBUGLOG { DBG("step of \(pending.count) at \(disk.changes) dead \(disk.isDead)") }
             await work()
-            if DEBUGLOG { DBG("done") }
         }
         store.setHook(nil)
         mostUnacknowledged = max(mostUnacknowledged, mount.status.unacknowledged)
@@ -158,12 +155,9 @@ final class WriteBackLife {
     ) async -> Result<Value, Errno> {
         let answer = Lock<Result<Value, Errno>?>(nil)
         body { result in answer.withLock { $0 = result } }
-        var steps = 0
         while true {
             if let result = answer.withLock({ $0 }) { return result }
             if pending.count > 0 { await step() } else { await Task.yield() }
-            steps += 1
-            if steps == 50_000 { DBG("STUCK \(pending.count) dead \(disk.isDead) \(mount.status)") }
         }
     }
 
@@ -256,7 +250,3 @@ final class WriteBackLife {
         return bytes
     }
 }
-
-func DBG(_ s: String) { _ = (s + "\n").withCString { write(2, $0, strlen($0)) } }
-
-nonisolated(unsafe) var DEBUGLOG = false

@@ -201,6 +201,9 @@ package struct NameTable: Sendable {
         return remotes[name]?.content == file.content
     }
 
+    /// The content is not what it was when it was whole.
+    mutating func unready(_ node: NameNode) { files[node]?.isReady = false }
+
     /// The content was lost: the file has again what stands in the bucket. False when nothing does.
     mutating func revert(_ node: NameNode) -> Bool {
         guard let name = files[node]?.stands, let remote = remotes[name] else { return false }

@@ -32,8 +32,10 @@ extension WriteBackEngine {
         }
         if publishing.publication == nil {
             guard case .publish(_, let content, _, _) = publishing.intent.action,
-                state.names.content(node) == content, state.staged[node] != nil
+                state.names.content(node) == content, state.staged[node] != nil, state.files[node]?.isTorn == false,
+                state.names.tree.path(node) != nil
             else { return end(node, .failed) }
+            if unchecked.contains(node) { return }
             make(&publishing, node, content)
         }
         if let held = publishing.held {

@@ -225,6 +225,12 @@ struct WriteBackState: Sendable {
         _ = names.changed(node)
     }
 
+    /// Nobody wrote the content as it is now.
+    private mutating func tear(_ node: NameNode) {
+        files[node]?.isTorn = true
+        names.unready(node)
+    }
+
     /// The file has bytes of its own: those of the object show through.
     private mutating func stage(_ node: NameNode, kept: Int) {
         guard staged[node] == nil else { return }
@@ -261,13 +267,13 @@ struct WriteBackState: Sendable {
         case .unsynced(let node, let error): staged[node]?.failed(error)
         case .unproven(let node, let ranges):
             for range in ranges { staged[node]?.forgetChecksums(of: range) }
-            files[node]?.isTorn = true
+            tear(node)
         case .damaged(let node):
             dropStaging(node)
             staged[node] = nil
             if !names.revert(node) {
                 stage(node, kept: 0)
-                files[node]?.isTorn = true
+                tear(node)
             }
         case .unstaged(let node):
             dropStaging(node)
@@ -347,7 +353,7 @@ extension WriteBackState {
             let record = state.record
             staged[node] = StagedFileState(record, isSameBoot: false, layout: layout)
             // Declared and never written, or cut off: nothing is missing of it.
-            if record.written != record.synced { files[node]?.isTorn = true }
+            if record.written != record.synced { tear(node) }
         }
     }
 }

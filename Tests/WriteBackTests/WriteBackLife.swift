@@ -139,7 +139,8 @@ final class WriteBackLife {
         return { call in
             var random = SeededRandom(seed: seed ^ UInt64(call.index))
             func chance(_ percent: Int) -> Bool { Int(random.next() % 100) < percent }
-            guard call.moment == .before, call.operation != .list else { return nil }
+            // Stores read and list again by themselves.
+            guard call.moment == .before, call.operation != .list, call.operation != .read else { return nil }
             if chance(weather.loss) { return .loseReply }
             if chance(weather.refusal) { return .fail(ObjectStoreError(.unavailable, "refused", status: 503)) }
             if call.operation == .continueUpload, chance(weather.shortening) {

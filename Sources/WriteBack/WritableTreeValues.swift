@@ -93,6 +93,8 @@ package enum TreeKind: Hashable, Sendable {
 package struct TreeAttributes: Hashable, Sendable {
     package var node: TreeNode
     package var kind: TreeKind
+    /// It has a name. Shown as one link, else none: lock files are watched so.
+    package var isNamed: Bool
     /// In bytes: of a file also what is declared and not written yet; of a link the length of its target; 0 for directories.
     package var size: Int
     /// Permission bits. Of files 0o777: set-user-ID, set-group-ID and sticky are not kept, so a write need not clear them; of
@@ -109,6 +111,7 @@ package struct TreeAttributes: Hashable, Sendable {
     package init(
         node: TreeNode,
         kind: TreeKind,
+        isNamed: Bool = true,
         size: Int,
         mode: UInt16,
         user: UInt32,
@@ -119,6 +122,7 @@ package struct TreeAttributes: Hashable, Sendable {
     ) {
         self.node = node
         self.kind = kind
+        self.isNamed = isNamed
         self.size = size
         self.mode = mode
         self.user = user

@@ -38,6 +38,7 @@ extension WriteBack {
         return TreeAttributes(
             node: TreeNode(node),
             kind: isDirectory ? .directory : attributes.link != nil ? .link : .file,
+            isNamed: state.names.tree.path(node) != nil,
             size: size,
             mode: attributes.mode,
             user: attributes.user,

@@ -10,6 +10,7 @@ import MountKeeper
 import MountService
 import ObjectStorage
 import Telemetry
+import WriteBack
 
 struct MountCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -13,8 +13,10 @@ package enum StatusText {
         var lines = [title(mount)]
         if let reason = mount.waitingFor { lines.append("  waiting   \(reason)") }
         lines.append(
-            "  memory    \(bytes(mount.memory.usedBytes)) of \(bytes(mount.memory.budgetBytes)) for blocks, "
-                + "\(bytes(mount.memory.residentBytes)) resident"
+            mount.writeBack != nil
+                ? "  memory    \(bytes(mount.memory.residentBytes)) resident"
+                : "  memory    \(bytes(mount.memory.usedBytes)) of \(bytes(mount.memory.budgetBytes)) for blocks, "
+                    + "\(bytes(mount.memory.residentBytes)) resident"
         )
         if let cache = mount.cache {
             lines.append(

@@ -79,6 +79,8 @@ package enum MountServiceError: Error, Sendable, CustomStringConvertible {
     case socket(String, Errno)
     /// The staging directory cannot be used; `wouldBlock`: another mount has it.
     case staging(String, Errno)
+    /// The staging directory holds what was written to another source.
+    case foreignStaging(String, String)
     /// What an earlier mount left in the staging directory cannot be gone on with.
     case journal(String, JournalError)
 
@@ -92,6 +94,8 @@ package enum MountServiceError: Error, Sendable, CustomStringConvertible {
         case .staging(let path, .wouldBlock):
             "the staging directory \(path) is in use: another mount of this machine writes there"
         case .staging(let path, let error): "the staging directory \(path) cannot be used: \(error)"
+        case .foreignStaging(let path, let owner):
+            "the staging directory \(path) belongs to \(owner); each source needs one of its own"
         case .journal(let path, let error): "what was staged in \(path) cannot be read: \(error)"
         }
     }

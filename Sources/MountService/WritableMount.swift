@@ -117,12 +117,15 @@ package final class WritableMount: Sendable {
     ) throws(MountServiceError) -> (StagingDirectory, WriteBack, AdminServer?) {
         let staging: StagingDirectory
         let boot: [UInt8]
+        let owner: String?
         do throws(Errno) {
             staging = try StagingDirectory(path: options.staging)
+            owner = try staging.claim(for: options.source)
             boot = try Journal.thisBoot()
         } catch {
             throw .staging(options.staging, error)
         }
+        if let owner { throw .foreignStaging(options.staging, owner) }
         let server = try AdminServer.listening(
             options.sockets,
             at: mountPoint,

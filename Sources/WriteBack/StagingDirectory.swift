@@ -22,6 +22,31 @@ package final class StagingDirectory: Sendable {
         self.path = path
     }
 
+    private static let ownerName = "source"
+    private static let ownerLimit = 4096
+
+    /// Makes it the staging directory of a source, for good: what is staged for one must never be published below another.
+    ///
+    /// - Parameter source: a URL of at most 4,096 bytes.
+    /// - Returns: another source whose it is; nil when it is this one's now.
+    /// - Throws: the `errno` of the call that failed.
+    package func claim(for source: String) throws(Errno) -> String? {
+        if try directory.names().contains(Self.ownerName) {
+            let file = try directory.open(Self.ownerName)
+            let owner = String(decoding: try file.bytes(0..<min(file.size(), Self.ownerLimit)), as: UTF8.self)
+            return owner == source ? nil : owner
+        }
+        guard source.utf8.count <= Self.ownerLimit else { throw .nameTooLong }
+        let fresh = Self.ownerName + ".new"
+        if try directory.names().contains(fresh) { try directory.remove(fresh) }
+        let file = try directory.create(fresh)
+        try file.write(Array(source.utf8), at: 0)
+        try file.synchronizeData()
+        try directory.rename(fresh, to: Self.ownerName)
+        try directory.synchronize()
+        return nil
+    }
+
     /// The room of the disk that it is on; nil when that cannot be found out.
     package var space: FilesystemSpace? { try? FileDescriptor(path: path, flags: O_RDONLY | O_DIRECTORY).space() }
 }

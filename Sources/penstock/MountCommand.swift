@@ -371,7 +371,7 @@ extension CommandFailure {
         case .mount(let error): self.init(error)
         case .staging(_, .wouldBlock): self.init(.retryable, "\(doing): \(error)")
         case .journal: self.init(.integrity, "\(doing): \(error)")
-        case .cache, .socket, .staging: self.init(.usage, "\(doing): \(error)")
+        case .cache, .socket, .staging, .foreignStaging: self.init(.usage, "\(doing): \(error)")
         }
     }
 

@@ -54,7 +54,8 @@ struct Penstock: AsyncParsableCommand {
         version: Version.text,
         subcommands: [
             SnapshotCommand.self, VerifyCommand.self, MountCommand.self, PrefetchCommand.self, StatusCommand.self,
-            ProbeCommand.self, UnmountCommand.self, ListCommand.self, UsageCommand.self, CollectCommand.self,
+            ProbeCommand.self, FlushCommand.self, UnmountCommand.self, ListCommand.self, UsageCommand.self,
+            CollectCommand.self,
             CheckpointCommand.self, ConfigCommand.self,
         ]
     )

@@ -48,12 +48,15 @@ final class MountedPrefix: Sendable {
         return contents
     }
 
+    /// The process that was started.
+    var processID: Int32 { program.processID }
+
     /// Ends it as a person does.
     @discardableResult
-    func unmount() async throws -> EndedProgram {
+    func unmount(expecting status: Int32 = 0) async throws -> EndedProgram {
         program.send(SIGTERM)
         let ended = try await program.ended()
-        #expect(ended.status == 0, "\(ended)")
+        #expect(ended.status == status, "\(ended)")
         let mounts = try String(contentsOf: URL(filePath: "/proc/self/mounts"), encoding: .utf8)
         #expect(!mounts.contains(directory.path))
         return ended

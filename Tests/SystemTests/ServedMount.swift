@@ -152,12 +152,25 @@ final class OpenedFile: Sendable {
 
     let descriptor: Int32
 
-    init(_ path: String, _ flags: Int32 = O_RDONLY) throws(Failure) {
-        descriptor = open(path, flags)
+    /// - Parameter mode: of a file that O_CREAT makes.
+    init(_ path: String, _ flags: Int32 = O_RDONLY, mode: mode_t = 0o600) throws(Failure) {
+        descriptor = open(path, flags, mode)
         if descriptor < 0 { throw Failure(number: errno) }
     }
 
     deinit { close(descriptor) }
+
+    /// Writes all of the bytes, behind those before.
+    func write(_ bytes: Data) throws(Failure) {
+        var done = 0
+        while done < bytes.count {
+            let count = bytes.withUnsafeBytes {
+                Glibc.write(descriptor, $0.baseAddress.map { $0 + done }, bytes.count - done)
+            }
+            if count < 0 { throw Failure(number: errno) }
+            done += count
+        }
+    }
 
     /// Reads until `count` bytes or the file's end.
     func read(at offset: Int, _ count: Int) throws(Failure) -> [UInt8] {

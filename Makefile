@@ -17,16 +17,19 @@ PEERS = PENSTOCK_REQUIRE_PEERS=1 PENSTOCK_FAKE_GCS_SERVER="$(FAKE_GCS)"
 # Tests whose counts a soak raises; those in Python all know of it.
 LONG = SystemTests|ReferenceModelTests|HedgeTableTests|DirectoryPositionTests|DiskCacheTests|RequestParserTests
 
-.PHONY: help setup demo test unit system sanitize soak lint fmt build release bench clean
+.PHONY: help setup demo demo-training test unit system sanitize soak lint fmt build release bench clean
 
 help: ## List what there is to do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install Debian packages and the pinned Python environments of the tests; quick when nothing is missing
 	@scripts/setup
 
 demo: setup release ## Convey a real model from the embedded Hub into the embedded bucket, mount it, load it
 	@PENSTOCK_BINARIES="$(BINARIES)" $(PYTHON) scripts/demo.py
+
+demo-training: setup release ## Train through a mount of a bucket while everything is killed; nothing may be lost
+	@PENSTOCK_BINARIES="$(BINARIES)" .venv-torch/bin/python scripts/demo_training.py
 
 test: setup unit system ## Everything: unit tests on the debug build, system tests on the release build
 

@@ -21,8 +21,8 @@ def batch(step: int):
     return inputs, inputs[:, :16].sum(dim=1, keepdim=True) + torch.randn(64, 1, generator=generator) * 0.1
 
 
-def save(run: pathlib.Path, step: int, model, optimizer) -> str:
-    name, temporary = f"step-{step:05}", run / f"tmp-checkpoint-{step}"
+def save(run: pathlib.Path, step: int, name: str, model, optimizer) -> None:
+    temporary = run / f"tmp-checkpoint-{step}"
     temporary.mkdir(exist_ok=True)
     with open(temporary / "state.pt", "wb") as file:
         torch.save({"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
@@ -32,7 +32,6 @@ def save(run: pathlib.Path, step: int, model, optimizer) -> str:
     descriptor = os.open(run, os.O_RDONLY | os.O_DIRECTORY)
     os.fsync(descriptor)
     os.close(descriptor)
-    return name
 
 
 def main() -> None:
@@ -53,8 +52,12 @@ def main() -> None:
         optimizer.zero_grad()
         torch.nn.functional.mse_loss(model(inputs), targets).backward()
         optimizer.step()
-        if step % every == 0 and not (run / f"step-{step:05}").exists():
-            print(f"saved {save(run, step, model, optimizer)}", flush=True)
+        if step % every == 0:
+            name = f"step-{step:05}"
+            # Saved by an earlier life of this run, and not committed then.
+            if not (run / name).exists():
+                save(run, step, name, model, optimizer)
+            print(f"saved {name}", flush=True)
             sys.stdin.readline()
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):

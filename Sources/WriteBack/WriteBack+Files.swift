@@ -25,12 +25,13 @@ extension WriteBack: WritableTree {
                     if let found = try core.engine.state.names.tree.children(of: parent)[name] {
                         return try reopen(found, open, rule, request, &core)
                     }
-                    let attributes = NodeAttributes(
+                    var attributes = NodeAttributes(
                         mode: mode & 0o777,
                         user: request.user,
                         group: request.group,
                         time: time.timeOfDay()
                     )
+                    attributes.inherit(from: core.engine.state.attributes[parent], isDirectory: false)
                     let handle = open.map { self.handle($0) } ?? WriteBackRecord.Handle.none
                     return try core.engine.record(
                         .created(name, in: parent, attributes, handle: handle),

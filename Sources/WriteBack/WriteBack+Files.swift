@@ -56,7 +56,16 @@ extension WriteBack: WritableTree {
         if rule == .onlyNew { throw .exists }
         if core.engine.state.names.tree.isDirectory(node) { throw .isDirectory }
         if core.engine.state.attributes[node]?.link != nil { throw Errno(ELOOP) }
-        if rule == .openTruncated { try truncate(node, to: 0, &core) }
+        if rule == .openTruncated {
+            let isEmpty = core.engine.state.size(node) == 0
+            try truncate(node, to: 0, &core)
+            if isEmpty, var attributes = core.engine.state.attributes[node] {
+                // Nothing is cut off, and yet it counts as a change.
+                attributes.modified = time.timeOfDay()
+                attributes.changed = attributes.modified
+                try core.engine.record(.attributes(node, attributes))
+            }
+        }
         return try core.engine.record(
             .opened(node, mode.map { handle($0) } ?? WriteBackRecord.Handle.none),
             request: request.number

@@ -114,7 +114,7 @@ extension WriteBack: WritableTree {
         }
         run { [self] in
             let result = await attempt { () async throws(ObjectStoreError) in
-                try await self.read(node, range, into: lease)
+                try await self.read(node, range, into: lease, waits: true)
             }
             switch result {
             case .success(let count): completion(.success([UnsafeRawBufferPointer(rebasing: lease.bytes[..<count])]))

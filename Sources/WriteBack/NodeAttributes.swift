@@ -35,6 +35,15 @@ struct NodeAttributes: Hashable, Sendable {
         self.link = link
     }
 
+    /// What is made in a directory with the set-group-ID bit has its group, and a directory the bit, too.
+    ///
+    /// Source: open(2), mkdir(2).
+    mutating func inherit(from parent: NodeAttributes?, isDirectory: Bool) {
+        guard let parent, parent.mode & 0o2000 != 0 else { return }
+        group = parent.group
+        if isDirectory { mode |= 0o2000 }
+    }
+
     func encode(_ fields: inout FieldWriter) {
         fields.number(mode)
         fields.number(user)

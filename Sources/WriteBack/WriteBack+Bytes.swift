@@ -68,13 +68,55 @@ extension WriteBack {
     }
 
     /// Reads the range into the buffer: the disk on a thread for it, the object with requests.
-    func read(_ node: NameNode, _ range: Range<Int>, into lease: BufferLease) async throws(ObjectStoreError) -> Int {
-        let found = core.withLock { core in
-            Result { () throws(Errno) in try places(core, node, range) }
+    ///
+    /// - Parameter waits: for a publication or move of the file, when its object is not where it was. Whoever publishes must not.
+    func read(
+        _ node: NameNode,
+        _ range: Range<Int>,
+        into lease: BufferLease,
+        waits: Bool = false
+    ) async throws(ObjectStoreError) -> Int {
+        while true {
+            let found = core.withLock { core in Result { () throws(Errno) in try places(core, node, range) } }
+            guard case .success(let places) = found else {
+                throw ObjectStoreError(.notFound, "file \(node.number) is gone")
+            }
+            do throws(ObjectStoreError) { return try await read(node, range, places, into: lease) } catch {
+                guard error.code == .notFound, await isElsewhere(node, than: places, waits: waits) else { throw error }
+            }
         }
-        guard case .success(let places) = found else {
-            throw ObjectStoreError(.notFound, "file \(node.number) is gone")
+    }
+
+    /// Whether the object that the file shows has another name or generation by now: it was moved, or published anew.
+    private func isElsewhere(_ node: NameNode, than places: Places, waits: Bool) async -> Bool {
+        await withCheckedContinuation { continuation in
+            let answer = { @Sendable [self] (core: inout Core) -> (@Sendable () -> Void)? in
+                let now = try? self.places(core, node, 0..<0).standing
+                if let now, (now.name, now.generation) != (places.standing?.name, places.standing?.generation) {
+                    return { continuation.resume(returning: true) }
+                }
+                let mayMove = waits && !core.isClosed && core.engine.state.names.files[node]?.isBusy == true
+                if mayMove { return nil }
+                return { continuation.resume(returning: false) }
+            }
+            let call = core.withLock { core in
+                let call = answer(&core)
+                if call == nil {
+                    core.lastWatcher += 1
+                    core.watchers[core.lastWatcher] = answer
+                }
+                return call
+            }
+            call?()
         }
+    }
+
+    private func read(
+        _ node: NameNode,
+        _ range: Range<Int>,
+        _ places: Places,
+        into lease: BufferLease
+    ) async throws(ObjectStoreError) -> Int {
         let filled = await pool.run { () -> Result<(count: Int, missing: [Range<Int>]), Errno> in
             Result { () throws(Errno) in try Self.fill(lease.bytes, from: range.lowerBound, places) }
         }

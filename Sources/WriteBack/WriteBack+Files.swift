@@ -25,12 +25,13 @@ extension WriteBack: WritableTree {
                     if let found = try core.engine.state.names.tree.children(of: parent)[name] {
                         return try reopen(found, open, rule, request, &core)
                     }
-                    let attributes = NodeAttributes(
+                    var attributes = NodeAttributes(
                         mode: mode & 0o777,
                         user: request.user,
                         group: request.group,
                         time: time.timeOfDay()
                     )
+                    attributes.inherit(from: core.engine.state.attributes[parent], isDirectory: false)
                     let handle = open.map { self.handle($0) } ?? WriteBackRecord.Handle.none
                     return try core.engine.record(
                         .created(name, in: parent, attributes, handle: handle),
@@ -55,7 +56,16 @@ extension WriteBack: WritableTree {
         if rule == .onlyNew { throw .exists }
         if core.engine.state.names.tree.isDirectory(node) { throw .isDirectory }
         if core.engine.state.attributes[node]?.link != nil { throw Errno(ELOOP) }
-        if rule == .openTruncated { try truncate(node, to: 0, &core) }
+        if rule == .openTruncated {
+            let isEmpty = core.engine.state.size(node) == 0
+            try truncate(node, to: 0, &core)
+            if isEmpty, var attributes = core.engine.state.attributes[node] {
+                // Nothing is cut off, and yet it counts as a change.
+                attributes.modified = time.timeOfDay()
+                attributes.changed = attributes.modified
+                try core.engine.record(.attributes(node, attributes))
+            }
+        }
         return try core.engine.record(
             .opened(node, mode.map { handle($0) } ?? WriteBackRecord.Handle.none),
             request: request.number
@@ -104,7 +114,7 @@ extension WriteBack: WritableTree {
         }
         run { [self] in
             let result = await attempt { () async throws(ObjectStoreError) in
-                try await self.read(node, range, into: lease)
+                try await self.read(node, range, into: lease, waits: true)
             }
             switch result {
             case .success(let count): completion(.success([UnsafeRawBufferPointer(rebasing: lease.bytes[..<count])]))

@@ -36,37 +36,74 @@ extension WriteBack {
         core.withLock { $0.engine.state.names.tree.path(directory) }.map { $0.isEmpty ? "" : $0 + "/" }
     }
 
+    /// What the bucket said of a directory, and what was known of the bucket before.
+    struct BucketListing: Sendable {
+        var path: String
+        var objects: [ObjectAttributes] = []
+        var folders: [String] = []
+        var before: [String: NameTable.Remote]
+
+        /// What was published, moved or deleted here since it was asked: the listing may be older than that.
+        func isOutdated(_ name: String, _ now: NameTable) -> Bool { before[path + name] != now.remotes[path + name] }
+    }
+
     private func list(_ directory: NameNode) async throws(ObjectStoreError) {
-        guard let path = path(directory) else { return }
-        var (objects, prefixes) = ([ObjectAttributes](), [String]())
+        guard let listing = try await listing(of: directory) else { return }
+        take(listing, of: directory)
+    }
+
+    /// Nil for a directory without a name.
+    func listing(of directory: NameNode) async throws(ObjectStoreError) -> BucketListing? {
+        guard let path = path(directory) else { return nil }
+        var listing = BucketListing(path: path, before: core.withLock { $0.engine.state.names.remotes })
         var token: String?
         repeat {
             let page = try await store.list(
                 ListRequest(prefix: root.value + path, delimiter: "/", pageToken: token)
             )
-            objects += page.objects
-            prefixes += page.prefixes
+            listing.objects += page.objects
+            listing.folders += page.prefixes
             token = page.nextPageToken
         } while token != nil
-        let (found, folders) = (objects, prefixes)
+        return listing
+    }
+
+    /// Shows from now on what the listing says.
+    func take(_ listing: BucketListing, of directory: NameNode) {
+        let path = listing.path
         let start = root.value.utf8.count + path.utf8.count
         update { core in
             // Renamed meanwhile: what was listed has another path.
             guard core.engine.state.names.tree.path(directory).map({ $0.isEmpty ? "" : $0 + "/" }) == path else {
                 return
             }
-            for folder in folders {
+            for folder in listing.folders {
                 let name = String(decoding: folder.utf8.dropFirst(start).dropLast(), as: UTF8.self)
-                adoptDirectory(name, in: directory, &core)
+                let known = [listing.before, core.engine.state.names.remotes]
+                let isHere = (try? core.engine.state.names.tree.child(name, of: directory)) != nil
+                if isHere || !Self.isLeftBehind("\(path)\(name)/", known, core) {
+                    adoptDirectory(name, in: directory, &core)
+                }
             }
             var seen: Set<String> = []
-            for object in found {
+            for object in listing.objects {
                 let name = String(decoding: object.name.value.utf8.dropFirst(start), as: UTF8.self)
                 seen.insert(name)
-                adopt(object, name, in: directory, &core)
+                if !listing.isOutdated(name, core.engine.state.names) { adopt(object, name, in: directory, &core) }
             }
-            forget(but: seen, in: directory, &core)
+            forget(but: seen, listing, in: directory, &core)
             core.listed[directory] = time.now().advanced(by: options.listingLife)
+        }
+    }
+
+    /// Objects that were unlinked or renamed here stand there for a while: of a directory that is not here any more, they are
+    /// no reason to show it.
+    private static func isLeftBehind(_ folder: String, _ known: [[String: NameTable.Remote]], _ core: Core) -> Bool {
+        known.contains { remotes in
+            remotes.contains { name, remote in
+                name.utf8.starts(with: folder.utf8) && !remote.isForeign
+                    && remote.holder.flatMap { core.engine.state.names.tree.path($0) } != name
+            }
         }
     }
 
@@ -100,9 +137,14 @@ extension WriteBack {
     }
 
     /// What was adopted once and stands there no longer.
-    private func forget(but seen: Set<String>, in directory: NameNode, _ core: inout Core) {
+    private func forget(
+        but seen: Set<String>,
+        _ listing: BucketListing,
+        in directory: NameNode,
+        _ core: inout Core
+    ) {
         for name in ((try? core.engine.state.names.tree.children(of: directory)) ?? [:]).keys.sorted()
-        where !seen.contains(name) {
+        where !seen.contains(name) && !listing.isOutdated(name, core.engine.state.names) {
             guard let node = try? core.engine.state.names.tree.child(name, of: directory),
                 core.engine.state.names.isCurrent(node), core.engine.state.staged[node] == nil,
                 (try? core.engine.record(.vanished(name, in: directory))) != nil

@@ -152,13 +152,14 @@ extension WriteBack {
         mode: UInt16,
         _ completion: @escaping Completion<TreeEntry>
     ) {
-        make(request, name, in: directory, completion) { [time] parent in
-            let attributes = NodeAttributes(
+        make(request, name, in: directory, completion) { [time] parent, above in
+            var attributes = NodeAttributes(
                 mode: mode & 0o7777,
                 user: request.user,
                 group: request.group,
                 time: time.timeOfDay()
             )
+            attributes.inherit(from: above, isDirectory: true)
             return .madeDirectory(name, in: parent, attributes)
         }
     }
@@ -170,14 +171,15 @@ extension WriteBack {
         target: String,
         _ completion: @escaping Completion<TreeEntry>
     ) {
-        make(request, name, in: directory, completion) { [time] parent in
-            let attributes = NodeAttributes(
+        make(request, name, in: directory, completion) { [time] parent, above in
+            var attributes = NodeAttributes(
                 mode: 0o777,
                 user: request.user,
                 group: request.group,
                 time: time.timeOfDay(),
                 link: target
             )
+            attributes.inherit(from: above, isDirectory: false)
             return .created(name, in: parent, attributes, handle: .none)
         }
     }
@@ -187,7 +189,7 @@ extension WriteBack {
         _ name: String,
         in directory: TreeNode,
         _ completion: @escaping Completion<TreeEntry>,
-        _ event: @escaping @Sendable (NameNode) -> WriteBackRecord.Event
+        _ event: @escaping @Sendable (NameNode, NodeAttributes?) -> WriteBackRecord.Event
     ) {
         guard let parent = directory.nameNode else { return completion(.failure(.stale)) }
         withListing(of: parent) { [self] listed in
@@ -195,7 +197,10 @@ extension WriteBack {
             once(
                 request,
                 completion,
-                { (core) throws(Errno) in try core.engine.record(event(parent), request: request.number) },
+                { (core) throws(Errno) in
+                    let above = core.engine.state.attributes[parent]
+                    return try core.engine.record(event(parent, above), request: request.number)
+                },
                 reply: { (core, answer) throws(Errno) in
                     guard let node = answer.node else { throw .inputOutput }
                     return try entry(node, core)

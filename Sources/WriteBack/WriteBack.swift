@@ -285,12 +285,19 @@ package final class WriteBack: Sendable {
 
     /// Nothing begins any more, what runs may end; for tests, and before the process ends.
     package func close() {
-        let waiting = core.withLock { core in
+        let (waiting, calls) = core.withLock { core in
             core.isClosed = true
             defer { core.writers = [:] }
-            return core.writers.values.map { $0 }
+            var calls: [@Sendable () -> Void] = []
+            for (key, watcher) in core.watchers.sorted(by: { $0.key < $1.key }) {
+                guard let call = watcher(&core) else { continue }
+                core.watchers[key] = nil
+                calls.append(call)
+            }
+            return (core.writers.values.map { $0 }, calls)
         }
         for writer in waiting { writer(false) }
+        for call in calls { call() }
     }
 
     var isClosed: Bool { core.withLock { $0.isClosed } }

@@ -7,19 +7,18 @@ import WriteBack
 
 /// The system calls of the writers of checkpoints, as they were traced, and what the writer and a reader see.
 @Suite(.serialized) struct CheckpointWriterTests {
-    private func run(_ script: String) async throws {
-        let rig = try WritableRig()
+    private func run(_ kind: TreeKind, _ script: String) async throws {
+        let rig = try WritableRig(kind)
         let said = try await rig.python(script)
         #expect(said == "")
-        #expect(rig.unmount())
-        #expect(rig.tree.openHandles == 0)
-        #expect(rig.tree.keptAnswers == 0)
+        try await rig.finish()
     }
 
     /// A temporary file, its size declared, tensors in a write each, renamed while it is open; then faulted in by a private
     /// mapping whose descriptor is closed.
-    @Test func safetensors() async throws {
+    @Test(arguments: TreeKind.allCases) func safetensors(kind: TreeKind) async throws {
         try await run(
+            kind,
             """
             header = struct.pack("<Q", 1000) + b"{" + b" " * 999
             tensors = [os.urandom(4 << 20), os.urandom(4 << 20), os.urandom(700_001)]
@@ -44,8 +43,9 @@ import WriteBack
     }
 
     /// In place, over what is there, in order; a reader of the old file that has it mapped sees the new one, as on a disk.
-    @Test func torchSave() async throws {
+    @Test(arguments: TreeKind.allCases) func torchSave(kind: TreeKind) async throws {
         try await run(
+            kind,
             """
             open("model.pt", "wb").write(os.urandom(2 << 20))
             fd = os.open("model.pt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
@@ -75,8 +75,9 @@ import WriteBack
     }
 
     /// Data files synced, the metadata renamed over the old one that was unlinked first; twice, in place.
-    @Test func torchDistributedCheckpoint() async throws {
+    @Test(arguments: TreeKind.allCases) func torchDistributedCheckpoint(kind: TreeKind) async throws {
         try await run(
+            kind,
             """
             for turn in range(2):
                 os.makedirs("checkpoint", exist_ok=True)
@@ -98,8 +99,9 @@ import WriteBack
     }
 
     /// OFD locks on a file that is renamed while it is locked and open, syncs of directories, nested renames of directories.
-    @Test func orbax() async throws {
+    @Test(arguments: TreeKind.allCases) func orbax(kind: TreeKind) async throws {
         try await run(
+            kind,
             """
             def sync(path):
                 fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY); os.fsync(fd); os.close(fd)
@@ -138,8 +140,9 @@ import WriteBack
     }
 
     /// Shards, an index, the state last; rotation removes whole trees in the order of the directories' times.
-    @Test func trainer() async throws {
+    @Test(arguments: TreeKind.allCases) func trainer(kind: TreeKind) async throws {
         try await run(
+            kind,
             """
             for step in [1, 2, 3]:
                 name = f"checkpoint-{step}"
@@ -163,8 +166,9 @@ import WriteBack
     }
 
     /// A move from another filesystem: the content by sendfile(2), then times, attributes and modes; `last.ckpt` is a link.
-    @Test func lightning() async throws {
+    @Test(arguments: TreeKind.allCases) func lightning(kind: TreeKind) async throws {
         try await run(
+            kind,
             """
             source = local + "/tmpfile"
             data = os.urandom(3_000_003)
@@ -191,8 +195,9 @@ import WriteBack
     }
 
     /// Locks without a byte, which their owners find out to be gone.
-    @Test func filelock() async throws {
+    @Test(arguments: TreeKind.allCases) func filelock(kind: TreeKind) async throws {
         try await run(
+            kind,
             """
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NONBLOCK
             fd = os.open("model.lock", flags, 0o644)
@@ -211,8 +216,9 @@ import WriteBack
     }
 
     /// `hf download` and pointer files: sequential into a temporary name, renamed, linked relatively; rewritten in place.
-    @Test func downloadsAndPointers() async throws {
+    @Test(arguments: TreeKind.allCases) func downloadsAndPointers(kind: TreeKind) async throws {
         try await run(
+            kind,
             """
             os.makedirs("blobs"); os.makedirs("snapshots/abc"); os.makedirs("refs")
             data = os.urandom(2_500_000)

@@ -2,6 +2,7 @@ import Glibc
 import LinuxPlatform
 import Telemetry
 import TestSupport
+import Testing
 import WriteBack
 
 @testable import FUSEMount
@@ -26,10 +27,18 @@ final class DyingRig: Sendable {
     private let state = Monitor(State())
     private let isOver = Monitor(false)
     private let ended = Monitor(0)
-    private let tree = Lock<MemoryTree?>(nil)
+    private let memory: Lock<MemoryTree?> = Lock(nil)
+    /// Nil over the memory tree, which outlives its sessions.
+    private let processes: WriteBackProcesses?
+    private let dying = Lock<[DyingTree]>([])
+    private let dies: @Sendable (_ call: String, _ request: TreeRequest?, _ isDone: Bool) -> Bool
 
     /// - Parameter dies: whether the session dies of a call, before or after it was done; not asked while another one starts.
-    init(_ dies: @escaping @Sendable (_ call: String, _ request: TreeRequest?, _ isDone: Bool) -> Bool) throws {
+    init(
+        _ kind: TreeKind = .memory,
+        _ dies: @escaping @Sendable (_ call: String, _ request: TreeRequest?, _ isDone: Bool) -> Bool
+    ) throws {
+        self.dies = dies
         directory = try TemporaryDirectory()
         for name in ["mnt", "local"] {
             guard mkdir(directory.appending(name), 0o755) == 0 else { throw Errno.current }
@@ -39,22 +48,45 @@ final class DyingRig: Sendable {
         opens = try MemoryFile.empty(name: "test-opens")
         let channel = try Channel(mountingAt: mountPoint.path, allowsOthers: true, isWritable: true)
         device = FileDescriptor(owning: dup(channel.descriptor.rawValue))
-        let tree = MemoryTree(user: getuid(), group: getgid()) { [weak self] call, request, isDone in
-            if let self, !isOver.withLock(\.self), dies(call, request, isDone) { die() }
-            return .proceed
+        processes = kind == .memory ? nil : try WriteBackProcesses(staging: directory.appending("staging"))
+        if processes == nil {
+            let tree = MemoryTree(user: getuid(), group: getgid()) { [weak self] call, request, isDone in
+                _ = self?.dieIfWanted(call, request, isDone)
+                return .proceed
+            }
+            memory.withLock { $0 = tree }
         }
-        self.tree.withLock { $0 = tree }
         try serve()
+    }
+
+    private func dieIfWanted(_ call: String, _ request: TreeRequest?, _ isDone: Bool) -> Bool {
+        guard !isOver.withLock(\.self), dies(call, request, isDone) else { return false }
+        die()
+        return true
+    }
+
+    /// What the next session serves.
+    private func tree() throws -> (any WritableTree)? {
+        guard let processes else { return memory.withLock { $0 } }
+        let tree = DyingTree(try processes.next()) { [weak self] call, request, isDone in
+            self?.dieIfWanted(call, request, isDone) ?? false
+        }
+        dying.withLock { $0.append(tree) }
+        return tree
     }
 
     /// Requests that the session that lives has answered.
     var answered: UInt64 { kept.answered }
     var deaths: Int { state.withLock(\.deaths) }
     var failure: String? { state.withLock(\.failure) }
-    var served: MemoryTree? { tree.withLock { $0 } }
+    var served: (any ObservedTree)? { processes.map { $0.living } ?? memory.withLock { $0 } }
+    /// Requests that were answered as they had been before.
+    var repeated: Int {
+        (memory.withLock { $0?.repeated } ?? 0) + dying.withLock { $0.reduce(0) { $0 + $1.repeated } }
+    }
 
     private func serve() throws {
-        guard let tree = served else { return }
+        guard let tree = try tree() else { return }
         let channel = Channel(descriptor: FileDescriptor(owning: dup(device.rawValue)))
         let worker = UInt32(state.withLock(\.sessions.count) + 1)
         let records = try SessionRecords(
@@ -92,6 +124,19 @@ final class DyingRig: Sendable {
     func unmount() throws -> Bool {
         try mountPoint.unmount(isDetached: false)
         return ended.wait(until: SystemTime().now().advanced(by: .seconds(30))) { $0 > 0 }
+    }
+
+    /// Unmounts, and looks at what is left, as `WritableRig.finish`.
+    func finish(_ location: SourceLocation = #_sourceLocation) async throws {
+        let shown = processes == nil ? "" : try await python(MountedNames.script)
+        #expect(failure == nil, sourceLocation: location)
+        #expect(try unmount(), sourceLocation: location)
+        let tree = try #require(served, sourceLocation: location)
+        #expect(tree.openHandles == 0, sourceLocation: location)
+        // A journal does not say which answers the kernel has got: the next process keeps them, up to a limit.
+        if processes == nil { #expect(tree.keptAnswers == 0, sourceLocation: location) }
+        #expect(await processes?.complaints(shown: shown) ?? [] == [], sourceLocation: location)
+        #expect(bury(), sourceLocation: location)
     }
 
     /// The dead threads may go; what they do now is of no matter to anybody.

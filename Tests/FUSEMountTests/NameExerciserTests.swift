@@ -7,12 +7,17 @@ import WriteBack
 @testable import FUSEMount
 
 enum NameExerciser {
+    /// Two of them are one word, in NFC and in NFD. Write-back does not tell these from each other.
+    static func names(_ kind: TreeKind) -> String {
+        kind == .writeBack ? "a/b/caf\u{e9}/d/e" : "a/b/caf\u{e9}/cafe\u{301}/d"
+    }
+
     static let script = """
         seed, count = int(sys.argv[2]), int(sys.argv[3])
         import ctypes
         libc = ctypes.CDLL(None, use_errno=True)
         draw = random.Random(seed)
-        names = ["a", "b", "caf\\u00e9", "cafe\\u0301", "d"]
+        names = sys.argv[4].split("/")
         def path(): return "/".join(draw.choice(names) for _ in range(draw.choice([1, 1, 2, 2, 3])))
         def keep(a, b):
             if libc.renameat2(-100, a.encode(), -100, b.encode(), 1): raise OSError(ctypes.get_errno(), "")
@@ -64,13 +69,14 @@ enum NameExerciser {
 @Suite(.serialized) struct NameExerciserTests {
     private static let operations = SeedSlice.first(1, ofSoak: 2).count == 1 ? 1500 : 20_000
 
-    @Test(arguments: SeedSlice.first(4, ofSoak: 20))
-    func theSameAsOnADisk(seed: UInt64) async throws {
-        let rig = try WritableRig()
-        let said = try await rig.python(NameExerciser.script, ["\(seed)", "\(Self.operations)"])
+    @Test(arguments: TreeKind.allCases, SeedSlice.first(4, ofSoak: 20))
+    func theSameAsOnADisk(kind: TreeKind, seed: UInt64) async throws {
+        let rig = try WritableRig(kind)
+        let said = try await rig.python(
+            NameExerciser.script,
+            ["\(seed)", "\(Self.operations)", NameExerciser.names(kind)]
+        )
         #expect(said == "")
-        #expect(rig.unmount())
-        #expect(rig.tree.openHandles == 0)
-        #expect(rig.tree.keptAnswers == 0)
+        try await rig.finish()
     }
 }

@@ -37,40 +37,31 @@ import WriteBack
         """
 
     /// Every kind of call once before it is done, and once after: 48 deaths.
-    @Test func everyCallIsDoneOnce() async throws {
+    @Test(arguments: TreeKind.allCases) func everyCallIsDoneOnce(kind: TreeKind) async throws {
         let deaths = Lock(Deaths())
-        let rig = try DyingRig { call, _, isDone in
+        let rig = try DyingRig(kind) { call, _, isDone in
             deaths.withLock { deaths in
                 isDone ? deaths.after.insert(call).inserted : deaths.before.insert(call).inserted
             }
         }
         let said = try await rig.python(Self.everyCall)
         #expect(said == "")
-        #expect(rig.failure == nil)
-        #expect(try rig.unmount())
-        let tree = try #require(rig.served)
-        #expect(tree.openHandles == 0)
-        #expect(tree.keptAnswers == 0)
+        try await rig.finish()
         // create, mkdir, symlink, unlink, rmdir, rename, open, release, setxattr, removexattr
-        #expect(tree.repeated == 10)
+        #expect(rig.repeated == 10)
         let seen = deaths.withLock { $0 }
         #expect(seen.before == seen.after)
         #expect(seen.after.count == 24, "every call of WritableTree that has an answer")
-        #expect(rig.bury())
     }
 
     /// Random changes of names with many deaths, compared with the same on a disk.
-    @Test(arguments: SeedSlice.first(2, ofSoak: 30))
-    func whateverDiesTheTreeIsThatOfADisk(seed: UInt64) async throws {
+    @Test(arguments: TreeKind.allCases, SeedSlice.first(2, ofSoak: 30))
+    func whateverDiesTheTreeIsThatOfADisk(kind: TreeKind, seed: UInt64) async throws {
         let random = Lock(SeededRandom(seed: seed))
-        let rig = try DyingRig { _, _, _ in random.withLock { Int.random(in: 0..<12, using: &$0) == 0 } }
-        let said = try await rig.python(NameExerciser.script, ["\(seed)", "300"])
+        let rig = try DyingRig(kind) { _, _, _ in random.withLock { Int.random(in: 0..<12, using: &$0) == 0 } }
+        let said = try await rig.python(NameExerciser.script, ["\(seed)", "300", NameExerciser.names(kind)])
         #expect(said == "")
-        #expect(rig.failure == nil)
         #expect(rig.deaths > 10)
-        #expect(try rig.unmount())
-        #expect(rig.served?.openHandles == 0)
-        #expect(rig.served?.keptAnswers == 0)
-        #expect(rig.bury())
+        try await rig.finish()
     }
 }

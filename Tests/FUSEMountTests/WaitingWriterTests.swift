@@ -40,7 +40,7 @@ import WriteBack
                 """
             ) == ""
         )
-        rig.tree.letGo()
+        rig.memory.letGo()
         #expect(try await writer == "")
         #expect(rig.unmount())
         #expect(rig.tree.openHandles == 0)
@@ -75,7 +75,7 @@ import WriteBack
         #expect(isWaiting.wait(until: SystemTime().now().advanced(by: .seconds(60))))
         try signal(rig, SIGUSR1)
         #expect(try await writer == "")
-        rig.tree.letGo()
+        rig.memory.letGo()
     }
 
     /// Who is killed in a call that waits goes at once.
@@ -151,8 +151,8 @@ import WriteBack
         Array("new".utf8).withUnsafeBytes { rig.tree.write(request, handle, $0, at: 0) { _ in } }
         rig.tree.release(nil, handle) { _ in }
         rig.tree.makeDirectory(request, "new", in: .root, mode: 0o755) { _ in }
-        rig.tree.tell(.content(node))
-        rig.tree.tell(.name("new", in: .root))
+        rig.memory.tell(.content(node))
+        rig.memory.tell(.name("new", in: .root))
         // The kernel is told by a thread of its own.
         let said = try await rig.python(
             """

@@ -3,6 +3,7 @@ import Glibc
 import LinuxPlatform
 import Telemetry
 import TestSupport
+import Testing
 import WriteBack
 
 @testable import FUSEMount
@@ -10,16 +11,20 @@ import WriteBack
 /// A writable mount that this process serves and other processes use.
 final class WritableRig: Sendable {
     let directory: TemporaryDirectory
-    let tree: MemoryTree
+    let tree: any ObservedTree
+    /// Of `TreeKind.memory`; of other kinds one that nobody asks.
+    let memory: MemoryTree
     let mount: FUSEMount
+    private let processes: WriteBackProcesses?
     private let ending: NamedEvent
 
     var path: String { directory.appending("mnt") }
     /// Beside the mount, on this machine's own filesystem.
     var local: String { directory.appending("local") }
 
-    /// - Parameter intervention: what becomes of a call before it is done.
+    /// - Parameter intervention: what becomes of a call to the memory tree before it is done.
     init(
+        _ kind: TreeKind = .memory,
         threads: Int = 4,
         _ intervention: @escaping @Sendable (_ call: String) -> MemoryTree.Step = { _ in .proceed }
     ) throws {
@@ -30,8 +35,14 @@ final class WritableRig: Sendable {
         for name in ["mnt", "local"] {
             guard mkdir(directory.appending(name), 0o755) == 0 else { throw Errno.current }
         }
-        tree = MemoryTree(user: getuid(), group: getgid()) { call, _, isDone in
+        memory = MemoryTree(user: getuid(), group: getgid()) { call, _, isDone in
             isDone ? .proceed : intervention(call)
+        }
+        switch kind {
+        case .memory: (processes, tree) = (nil, memory)
+        case .writeBack:
+            let processes = try WriteBackProcesses(staging: directory.appending("staging"))
+            (self.processes, tree) = (processes, try processes.next())
         }
         let ending = NamedEvent()
         self.ending = ending
@@ -48,6 +59,15 @@ final class WritableRig: Sendable {
     /// Unmounts; whether the kernel has let go of it.
     func unmount() -> Bool {
         mount.stop(patience: .seconds(30)) && ending.wait(until: SystemTime().now().advanced(by: .seconds(30)))
+    }
+
+    /// Unmounts, and looks at what is left: no handle, no answer, and, where there is a bucket, just what the mount showed.
+    func finish(_ location: SourceLocation = #_sourceLocation) async throws {
+        let shown = processes == nil ? "" : try await python(MountedNames.script)
+        #expect(unmount(), sourceLocation: location)
+        #expect(tree.openHandles == 0, sourceLocation: location)
+        #expect(tree.keptAnswers == 0, sourceLocation: location)
+        #expect(await processes?.complaints(shown: shown) ?? [] == [], sourceLocation: location)
     }
 
     /// Runs a script in a process of its own, in the mount's root; what it prints, errors too.

@@ -41,6 +41,28 @@ import Testing
         #expect(!life.store.calls.contains { $0.operation == .move || $0.operation == .copy })
     }
 
+    /// A listing that was asked before something was published, replaced or deleted, and arrives after that.
+    @Test func aListingThatIsOlderThanWhatWasDoneTakesNothingAwayAndBringsNothingBack() async throws {
+        let life = try WriteBackLife(seed: 4)
+        let root = NameNode(number: 0)
+        for content: UInt8 in [1, 2] {
+            let handle = try await life.create("a")
+            try await life.write([content], handle, at: 0)
+            let old = try #require(try await life.mount.listing(of: root))
+            try await life.release(handle)
+            try await life.drain()
+            life.mount.take(old, of: root)
+            #expect(try await life.contents("a") == [content])
+        }
+        let old = try #require(try await life.mount.listing(of: root))
+        let (mount, request) = (life.mount, life.request())
+        try await life.call { mount.unlink(request, "a", in: .root, $0) }.get()
+        try await life.drain()
+        #expect(life.published.isEmpty)
+        life.mount.take(old, of: root)
+        await #expect(throws: Errno.noEntry) { try await life.lookup("a") }
+    }
+
     /// The process dies after each step in turn: what was acknowledged is not sent again.
     @Test func deathAfterAnyStepSendsNothingAgain() async throws {
         var (last, isOver) = (0, false)

@@ -19,7 +19,7 @@ extension WriteBack {
         var places = Places()
         places.file = file.staging.flatMap { core.files[$0] }
         if let identity = file.standing, let name = state.names.files[node]?.stands,
-            let object = try? root.name(name)
+            let object = try? root.name(name.value)
         {
             places.standing = ObjectAttributes(
                 name: object,
@@ -69,6 +69,21 @@ extension WriteBack {
 
     /// Reads the range into the buffer: the disk on a thread for it, the object with requests.
     func read(_ node: NameNode, _ range: Range<Int>, into lease: BufferLease) async throws(ObjectStoreError) -> Int {
+        while true {
+            let before = core.withLock { $0.engine.state.files[node]?.standing }
+            do throws(ObjectStoreError) { return try await readOnce(node, range, into: lease) } catch {
+                let after = core.withLock { $0.engine.state.files[node]?.standing }
+                // Published anew, or copied to another name, while it was read: the bytes are there, elsewhere.
+                guard error.code == .notFound, before != after else { throw error }
+            }
+        }
+    }
+
+    private func readOnce(
+        _ node: NameNode,
+        _ range: Range<Int>,
+        into lease: BufferLease
+    ) async throws(ObjectStoreError) -> Int {
         let found = core.withLock { core in
             Result { () throws(Errno) in try places(core, node, range) }
         }

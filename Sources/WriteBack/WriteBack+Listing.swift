@@ -32,8 +32,13 @@ extension WriteBack {
         }
     }
 
-    private func path(_ directory: NameNode) -> String? {
-        core.withLock { $0.engine.state.names.tree.path(directory) }.map { $0.isEmpty ? "" : $0 + "/" }
+    /// With a slash behind it, but for the root.
+    private static func path(_ directory: NameNode, _ core: Core) -> ByteName? {
+        core.engine.state.names.tree.path(directory).map { $0.isEmpty ? $0 : ByteName("\($0)/") }
+    }
+
+    private func path(_ directory: NameNode) -> ByteName? {
+        core.withLock { Self.path(directory, $0) }
     }
 
     private func list(_ directory: NameNode) async throws(ObjectStoreError) {
@@ -42,26 +47,24 @@ extension WriteBack {
         var token: String?
         repeat {
             let page = try await store.list(
-                ListRequest(prefix: root.value + path, delimiter: "/", pageToken: token)
+                ListRequest(prefix: root.value + path.value, delimiter: "/", pageToken: token)
             )
             objects += page.objects
             prefixes += page.prefixes
             token = page.nextPageToken
         } while token != nil
         let (found, folders) = (objects, prefixes)
-        let start = root.value.utf8.count + path.utf8.count
+        let start = root.value.utf8.count + path.value.utf8.count
         update { core in
             // Renamed meanwhile: what was listed has another path.
-            guard core.engine.state.names.tree.path(directory).map({ $0.isEmpty ? "" : $0 + "/" }) == path else {
-                return
-            }
+            guard Self.path(directory, core) == path else { return }
             for folder in folders {
                 let name = String(decoding: folder.utf8.dropFirst(start).dropLast(), as: UTF8.self)
-                adoptDirectory(name, in: directory, &core)
+                adoptDirectory(ByteName(name), in: directory, &core)
             }
-            var seen: Set<String> = []
+            var seen: Set<ByteName> = []
             for object in found {
-                let name = String(decoding: object.name.value.utf8.dropFirst(start), as: UTF8.self)
+                let name = ByteName(String(decoding: object.name.value.utf8.dropFirst(start), as: UTF8.self))
                 seen.insert(name)
                 adopt(object, name, in: directory, &core)
             }
@@ -71,13 +74,13 @@ extension WriteBack {
     }
 
     /// A name that a directory can have here.
-    private static func isName(_ name: String) -> Bool {
-        guard (try? SafePath(name)) != nil else { return false }
-        return !name.utf8.contains(UInt8(ascii: "/")) && name != PenstockPaths.directory
+    private static func isName(_ name: ByteName) -> Bool {
+        guard (try? SafePath(name.value)) != nil else { return false }
+        return !name.value.utf8.contains(UInt8(ascii: "/")) && name != ByteName(PenstockPaths.directory)
     }
 
     @discardableResult
-    private func adoptDirectory(_ name: String, in directory: NameNode, _ core: inout Core) -> NameNode? {
+    private func adoptDirectory(_ name: ByteName, in directory: NameNode, _ core: inout Core) -> NameNode? {
         guard Self.isName(name) else { return nil }
         if let node = try? core.engine.state.names.tree.child(name, of: directory) {
             return core.engine.state.names.tree.isDirectory(node) ? node : nil
@@ -86,28 +89,29 @@ extension WriteBack {
         return (try? core.engine.record(.adoptedDirectory(name, in: directory, attributes)))?.node
     }
 
-    private func adopt(_ object: ObjectAttributes, _ name: String, in directory: NameNode, _ core: inout Core) {
+    private func adopt(_ object: ObjectAttributes, _ name: ByteName, in directory: NameNode, _ core: inout Core) {
         guard Self.isName(name) else { return }
+        let attributes = ObjectMetadata.decoded(object, now: time.timeOfDay())
         if let node = try? core.engine.state.names.tree.child(name, of: directory) {
             let standing = core.engine.state.files[node]?.standing
             if standing == nil || standing?.generation == object.generation { return }
             // Others have written it. Who has it open, or has changed it here, keeps what there is.
-            guard (try? core.engine.record(.vanished(name, in: directory))) != nil else { return }
-            tell(.name(name, in: TreeNode(directory)), core)
+            let event = WriteBackRecord.Event.superseded(name, in: directory, ObjectIdentity(object), attributes)
+            if (try? core.engine.record(event)) != nil { tell(.name(name.value, in: TreeNode(directory)), core) }
+            return
         }
-        let attributes = ObjectMetadata.decoded(object, now: time.timeOfDay())
         _ = try? core.engine.record(.adopted(name, in: directory, ObjectIdentity(object), attributes))
     }
 
     /// What was adopted once and stands there no longer.
-    private func forget(but seen: Set<String>, in directory: NameNode, _ core: inout Core) {
+    private func forget(but seen: Set<ByteName>, in directory: NameNode, _ core: inout Core) {
         for name in ((try? core.engine.state.names.tree.children(of: directory)) ?? [:]).keys.sorted()
         where !seen.contains(name) {
             guard let node = try? core.engine.state.names.tree.child(name, of: directory),
                 core.engine.state.names.isCurrent(node), core.engine.state.staged[node] == nil,
                 (try? core.engine.record(.vanished(name, in: directory))) != nil
             else { continue }
-            tell(.name(name, in: TreeNode(directory)), core)
+            tell(.name(name.value, in: TreeNode(directory)), core)
         }
     }
 
@@ -123,15 +127,15 @@ extension WriteBack {
     func adoptAll(below directory: NameNode) async -> Result<Void, Errno> {
         guard let path = path(directory) else { return .failure(.stale) }
         let listed = await attempt { () async throws(ObjectStoreError) in
-            try await self.store.listAll(prefix: self.root.value + path, limit: Self.renameLimit)
+            try await self.store.listAll(prefix: self.root.value + path.value, limit: Self.renameLimit)
         }
         switch listed {
         case .failure(let error):
             return .failure(error.code == .invalidRequest ? Errno.crossDevice : Self.errno(error))
         case .success(let objects):
-            let start = root.value.utf8.count + path.utf8.count
+            let start = root.value.utf8.count + path.value.utf8.count
             update { core in
-                guard core.engine.state.names.tree.path(directory).map({ $0 + "/" }) == path else { return }
+                guard Self.path(directory, core) == path else { return }
                 for object in objects { adopt(object, below: directory, from: start, &core) }
             }
             return .success(())
@@ -143,10 +147,10 @@ extension WriteBack {
         guard let path = try? SafePath(rest) else { return }
         var directory = top
         for segment in path.segments.dropLast() {
-            guard let next = adoptDirectory(String(segment), in: directory, &core) else { return }
+            guard let next = adoptDirectory(ByteName(String(segment)), in: directory, &core) else { return }
             directory = next
         }
-        if let name = path.segments.last { adopt(object, String(name), in: directory, &core) }
+        if let name = path.segments.last { adopt(object, ByteName(String(name)), in: directory, &core) }
     }
 }
 

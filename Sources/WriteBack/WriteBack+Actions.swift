@@ -217,7 +217,8 @@ extension WriteBack {
         switch intent.action {
         case .publish(_, _, let path, _):
             let ours = core.withLock { Set($0.engine.state.files[node]?.operations ?? []) }
-            guard let found = try await find(root.name(path.value)), let operation = found.metadata[MetadataKey.operation],
+            guard let found = try await find(root.name(path.value)),
+                let operation = found.metadata[MetadataKey.operation],
                 operation == intent.operation || ours.contains(operation)
             else { return .notDone }
             return .done(found)

@@ -286,7 +286,9 @@ extension WriteBack: WritableTree {
             if rule == .create, index != nil { throw .exists }
             if rule == .replace, index == nil { throw .noData }
             if let index { attributes.remove(at: index) }
-            let bytes = attributes.reduce(name.value.utf8.count + value.count) { $0 + $1.name.value.utf8.count + $1.value.count }
+            let bytes = attributes.reduce(name.value.utf8.count + value.count) {
+                $0 + $1.name.value.utf8.count + $1.value.count
+            }
             guard bytes <= NodeAttributes.textLimit, attributes.count < NodeAttributes.extendedLimit else {
                 throw .noSpace
             }

@@ -343,7 +343,11 @@ extension WriteBack {
         for child in try tree.children(of: node).values {
             guard let entry = tree.entries[child], UInt64(entry.cookie) > cookie else { continue }
             lines.append(
-                TreeListing.Line(name: entry.name.value, cookie: UInt64(entry.cookie), attributes: try show(child, core))
+                TreeListing.Line(
+                    name: entry.name.value,
+                    cookie: UInt64(entry.cookie),
+                    attributes: try show(child, core)
+                )
             )
         }
         lines.sort { $0.cookie < $1.cookie }

@@ -123,8 +123,8 @@ struct WriteBackState: Sendable {
 
     private mutating func change(_ event: WriteBackRecord.Event) throws(Errno) -> KernelAnswer {
         switch event {
-        case .created, .madeDirectory, .removedDirectory, .adopted, .adoptedDirectory, .vanished, .superseded, .unlinked,
-            .renamed:
+        case .created, .madeDirectory, .removedDirectory, .adopted, .adoptedDirectory, .vanished, .superseded,
+            .unlinked, .renamed:
             return try changeNames(event)
         case .opened(let node, let handle):
             guard files[node] != nil else { throw .stale }

@@ -10,7 +10,9 @@ import Testing
     private static let composed = "caf\u{E9}"
     private static let decomposed = "cafe\u{301}"
 
-    private func names(_ life: WriteBackLife, after cookie: UInt64 = 0, limit: Int = 100) async throws -> [TreeListing.Line] {
+    private func names(_ life: WriteBackLife, after cookie: UInt64 = 0, limit: Int = 100) async throws -> [TreeListing
+        .Line]
+    {
         let (mount, request) = (life.mount, life.request())
         return try await life.call { mount.list(request, .root, after: cookie, limit: limit, $0) }.get().lines
     }

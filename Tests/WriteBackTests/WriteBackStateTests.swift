@@ -79,7 +79,10 @@ struct StateLife {
             lastGeneration += 1
             let identity = ObjectIdentity(generation: Generation(lastGeneration), size: below(900), crc32c: nil)
             let new = attributes()
-            tryApply(below(3) == 0 ? .superseded(name, in: parent, identity, new) : .adopted(name, in: parent, identity, new))
+            let isNew = below(3) > 0
+            tryApply(
+                isNew ? .adopted(name, in: parent, identity, new) : .superseded(name, in: parent, identity, new)
+            )
         case 6: tryApply(.unlinked(name, in: parent, time()), isOnce: true)
         case 7, 8:
             let (newName, newParent) = (self.name(), directory())

@@ -23,6 +23,8 @@ package struct DestinationListing: Sendable {
     package var crcTables: [String: ObjectAttributes] = [:]
     /// Files kept aside, by the hash of their content in hexadecimal.
     package var replaced: [String: ObjectAttributes] = [:]
+    /// Pieces of files that mounts write.
+    package var written: [ObjectAttributes] = []
     /// Names that no file of a snapshot can have, and things of ours that are unknown.
     package var unusable: [ObjectAttributes] = []
 
@@ -55,6 +57,7 @@ package struct DestinationListing: Sendable {
         case ("staged", 3): staged[segments[1], default: []].append(object)
         case ("crc", 2): crcTables[segments[1]] = object
         case ("replaced", 2): replaced[segments[1]] = object
+        case ("written", 3): written.append(object)
         default: unusable.append(object)
         }
     }

@@ -15,7 +15,15 @@ package struct Garbage: Sendable {
 /// Only with the lease: nobody else is at work then, so parts, hash states, staged files and uploads are leftovers,
 /// unless an intent stands: then staged files are what finishing it needs. Replaced files go when they have been kept long enough; CRC
 /// tables when neither the manifest nor a replaced file has their content.
+///
+/// Mounts that write hold no lease. Pieces of what they write go after `writtenLife`: whose mount lives still has the bytes on its
+/// own disk until they are published, and sends them again. What mounts have parked is never garbage here: it may be the only
+/// copy of a file, and how long its mount stays away nobody can say.
 package struct GarbageCollector: Sendable {
+    /// How old a piece of a mount's file must be, by the server's clock. An upload session, which is what makes pieces, lives a week.
+    ///
+    /// Source: Cloud Storage, "Resumable uploads".
+    package static let writtenLife = Duration.seconds(7 * 86_400)
 
     /// The objects that are garbage, by what the listing, the manifest and the clock say. Pure.
     package static func garbage(
@@ -37,6 +45,10 @@ package struct GarbageCollector: Sendable {
         }
         if listing.intent == nil {
             garbage += listing.crcTables.filter { !wanted.contains($0.key) }.values
+        }
+        // The time of its creation: nothing ever changes a piece. One without a time is left alone.
+        garbage += listing.written.filter { piece in
+            (piece.created ?? piece.updated).map { $0.duration(to: now) >= writtenLife } ?? false
         }
         return garbage.sorted { $0.name < $1.name }
     }

@@ -5,10 +5,12 @@ package import ObjectStorage
 /// A request that brings the bucket closer to what the mount shows. Each is answered by `NameTable.finished`.
 package enum NameAction: Hashable, Sendable {
     /// Put this content of the file, whole in its parts, under the name.
-    case publish(NameNode, content: Int, name: String, replacing: Generation?)
+    case publish(NameNode, content: Int, name: ByteName, replacing: Generation?)
     /// Move what stands under a name to another.
-    case move(NameNode, content: Int, from: String, Generation, to: String, replacing: Generation?)
-    case delete(String, Generation)
+    case move(NameNode, content: Int, from: ByteName, Generation, to: ByteName, replacing: Generation?)
+    /// Copy what an open file without a name shows to a name of its own, before its place is taken.
+    case keep(NameNode, content: Int, from: ByteName, Generation, to: ByteName)
+    case delete(ByteName, Generation)
 }
 
 /// What became of a `NameAction`. Lost replies are settled before: by the operation id, by asking.
@@ -36,7 +38,7 @@ package struct NameTable: Sendable {
         var isReady = false
         var handles = 0
         /// The name in the bucket that has some content of the file.
-        var stands: String?
+        var stands: ByteName?
         var isBusy = false
     }
 
@@ -53,10 +55,10 @@ package struct NameTable: Sendable {
 
     package internal(set) var tree = NameTree()
     var files: [NameNode: File] = [:]
-    var remotes: [String: Remote] = [:]
-    private var busyNames: Set<String> = []
-    private var changedFiles: Set<NameNode> = []
-    private var changedNames: Set<String> = []
+    var remotes: [ByteName: Remote] = [:]
+    var busyNames: Set<ByteName> = []
+    var changedFiles: Set<NameNode> = []
+    var changedNames: Set<ByteName> = []
     var lastContent = 0
     var parked = 0
     private var released: [NameNode] = []
@@ -80,32 +82,34 @@ package struct NameTable: Sendable {
     // MARK: What applications do
 
     /// Makes an empty file, open once for writing.
-    package mutating func create(_ name: String, in directory: NameNode) throws(Errno) -> NameNode {
+    package mutating func create(_ name: ByteName, in directory: NameNode) throws(Errno) -> NameNode {
         let node = try tree.make(name, in: directory, isDirectory: false)
         lastContent += 1
         files[node] = File(content: lastContent, handles: 1)
         return node
     }
 
-    package mutating func makeDirectory(_ name: String, in directory: NameNode) throws(Errno) -> NameNode {
+    package mutating func makeDirectory(_ name: ByteName, in directory: NameNode) throws(Errno) -> NameNode {
         try tree.make(name, in: directory, isDirectory: true)
     }
 
-    package mutating func removeDirectory(_ name: String, in directory: NameNode) throws(Errno) {
+    package mutating func removeDirectory(_ name: ByteName, in directory: NameNode) throws(Errno) {
         try tree.removeDirectory(name, in: directory)
     }
 
     /// Takes note of a file that a listing showed.
     ///
+    /// - Parameter cookie: where the same name stood until now in listings; nil when it is new.
     /// - Throws: `exists` when the name is taken here, or a tombstone.
     package mutating func adopt(
-        _ name: String,
+        _ name: ByteName,
         in directory: NameNode,
-        _ generation: Generation
+        _ generation: Generation,
+        cookie: Int? = nil
     ) throws(Errno) -> NameNode {
-        let path = [tree.path(directory) ?? "", name].filter { !$0.isEmpty }.joined(separator: "/")
+        let path = (tree.path(directory) ?? "").appending(name)
         if let remote = remotes[path], !remote.isForeign { throw .exists }
-        let node = try tree.make(name, in: directory, isDirectory: false)
+        let node = try tree.make(name, in: directory, isDirectory: false, cookie: cookie)
         lastContent += 1
         files[node] = File(content: lastContent, stands: path)
         remotes[path] = Remote(generation: generation, content: lastContent, holder: node)
@@ -139,15 +143,15 @@ package struct NameTable: Sendable {
     /// The content of the file, as it is now.
     package func content(_ node: NameNode) -> Int? { files[node]?.content }
 
-    package mutating func unlink(_ name: String, in directory: NameNode) throws(Errno) {
+    package mutating func unlink(_ name: ByteName, in directory: NameNode) throws(Errno) {
         lostName(try tree.unlink(name, in: directory))
     }
 
     /// - Parameter replaces: false for RENAME_NOREPLACE.
     package mutating func rename(
-        _ name: String,
+        _ name: ByteName,
         in directory: NameNode,
-        to newName: String,
+        to newName: ByteName,
         in newDirectory: NameNode,
         replaces: Bool = true
     ) throws(Errno) {
@@ -169,7 +173,7 @@ package struct NameTable: Sendable {
         release(node)
     }
 
-    private mutating func release(_ node: NameNode) {
+    mutating func release(_ node: NameNode) {
         guard let file = files[node], file.handles <= 0, !file.isBusy, tree.path(node) == nil else { return }
         if let name = file.stands, remotes[name]?.holder == node {
             remotes[name]?.holder = nil
@@ -216,7 +220,7 @@ package struct NameTable: Sendable {
     /// What a listing showed is there no longer, and nobody here has touched it.
     ///
     /// - Throws: `noEntry`, `isDirectory`; `EBUSY` when it is open, changed or under way.
-    mutating func vanish(_ name: String, in directory: NameNode) throws(Errno) {
+    mutating func vanish(_ name: ByteName, in directory: NameNode) throws(Errno) {
         let node = try tree.child(name, of: directory)
         if tree.isDirectory(node) { throw .isDirectory }
         guard let file = files[node], let path = tree.path(node), file.stands == path, isCurrent(node),
@@ -228,13 +232,26 @@ package struct NameTable: Sendable {
         release(node)
     }
 
+    /// Others have written anew what a listing showed, and nobody here has touched: another file, at the same place in listings.
+    ///
+    /// - Throws: as `vanish`.
+    mutating func supersede(
+        _ name: ByteName,
+        in directory: NameNode,
+        _ generation: Generation
+    ) throws(Errno) -> NameNode {
+        let cookie = tree.entries[try tree.child(name, of: directory)]?.cookie
+        try vanish(name, in: directory)
+        return try adopt(name, in: directory, generation, cookie: cookie)
+    }
+
     /// Names that stand in the bucket and are hidden here. `expire` those whose grace is over.
-    package var tombstones: [String] {
+    package var tombstones: [ByteName] {
         remotes.filter { !$0.value.isForeign && $0.value.holder.flatMap { tree.path($0) } == nil }.map(\.key).sorted()
     }
 
     /// The grace of a tombstone is over: it may be deleted when nobody has it open.
-    package mutating func expire(_ name: String) {
+    package mutating func expire(_ name: ByteName) {
         remotes[name]?.isDue = true
         changedNames.insert(name)
     }
@@ -252,10 +269,12 @@ package struct NameTable: Sendable {
     package var isSettled: Bool { changedFiles.isEmpty && changedNames.isEmpty && busyNames.isEmpty }
 
     /// The requests that can be made now. None is for a name or a file that has one under way.
-    package mutating func next() -> [NameAction] {
+    ///
+    /// - Parameter showsObject: whether what is read of an open file without a name comes from what stands in the bucket.
+    package mutating func next(showsObject: (NameNode) -> Bool = { _ in true }) -> [NameAction] {
         var actions: [NameAction] = []
         for node in changedFiles.sorted() {
-            guard let action = action(for: node) else { continue }
+            guard let action = action(for: node, showsObject) else { continue }
             begin(action)
             actions.append(action)
         }
@@ -277,11 +296,11 @@ package struct NameTable: Sendable {
     }
 
     /// Whether a file here will soon be published under the name: then nothing needs to be deleted.
-    private func isWanted(_ name: String) -> Bool {
+    private func isWanted(_ name: ByteName) -> Bool {
         changedFiles.contains { tree.path($0) == name && files[$0]?.isReady == true }
     }
 
-    private mutating func action(for node: NameNode) -> NameAction? {
+    private mutating func action(for node: NameNode, _ showsObject: (NameNode) -> Bool) -> NameAction? {
         guard let file = files[node], let path = tree.path(node) else {
             changedFiles.remove(node)
             return nil
@@ -289,7 +308,7 @@ package struct NameTable: Sendable {
         if file.isBusy { return nil }
         let standing = file.stands.flatMap { name in remotes[name].map { (name: name, remote: $0) } }
         let isCurrent = standing?.remote.content == file.content
-        if isCurrent && standing?.name == path || standing == nil && (!file.isReady || holdsBack(path)) {
+        if isCurrent && standing?.name == path || standing == nil && (!file.isReady || holdsBack(path.value)) {
             // Nothing to do until something changes.
             changedFiles.remove(node)
             return nil
@@ -303,6 +322,7 @@ package struct NameTable: Sendable {
             guard !busyNames.contains(path), blocker(of: path, for: node) == nil else {
                 return parkingMove(node, standing.name, standing.remote)
             }
+            if let reader = reader(of: path, for: node), showsObject(reader) { return keep(reader, path) }
             return .move(
                 node,
                 content: standing.remote.content,
@@ -316,22 +336,37 @@ package struct NameTable: Sendable {
         if blocker(of: path, for: node) != nil {
             return standing.flatMap { parkingMove(node, $0.name, $0.remote) }
         }
+        if let reader = reader(of: path, for: node), showsObject(reader) { return keep(reader, path) }
         return .publish(node, content: file.content, name: path, replacing: expected(path))
     }
 
+    /// The open file without a name that stands where this one shall go.
+    private func reader(of path: ByteName, for node: NameNode) -> NameNode? {
+        guard let holder = remotes[path]?.holder, holder != node, tree.path(holder) == nil,
+            files[holder]?.handles ?? 0 > 0
+        else { return nil }
+        return holder
+    }
+
+    private mutating func keep(_ reader: NameNode, _ path: ByteName) -> NameAction? {
+        guard files[reader]?.isBusy == false, let remote = remotes[path] else { return nil }
+        parked += 1
+        return .keep(reader, content: remote.content, from: path, remote.generation, to: "\(parking)\(parked)")
+    }
+
     /// What a request must find under the name: what others wrote there is never replaced unseen.
-    private func expected(_ name: String) -> Generation? {
+    private func expected(_ name: ByteName) -> Generation? {
         remotes[name].flatMap { $0.isForeign ? nil : $0.generation }
     }
 
     /// The file that has a name here, and stands where this one shall go.
-    private func blocker(of path: String, for node: NameNode) -> NameNode? {
+    private func blocker(of path: ByteName, for node: NameNode) -> NameNode? {
         guard let holder = remotes[path]?.holder, holder != node, tree.path(holder) != nil else { return nil }
         return holder
     }
 
     /// Out of the way, when the files that stand in each other's way make a circle and this one is its smallest.
-    private mutating func parkingMove(_ node: NameNode, _ name: String, _ remote: Remote) -> NameAction? {
+    private mutating func parkingMove(_ node: NameNode, _ name: ByteName, _ remote: Remote) -> NameAction? {
         var current = node
         for _ in 0...files.count {
             guard let path = tree.path(current), let next = blocker(of: path, for: current) else { return nil }
@@ -361,86 +396,19 @@ package struct NameTable: Sendable {
         case .move(let node, _, let source, _, let name, _):
             files[node]?.isBusy = true
             busyNames.formUnion([source, name])
-            // A parking name of an earlier process is not used again.
-            if name.hasPrefix(parking), let number = Int(name.dropFirst(parking.count)) { parked = max(parked, number) }
+            noteParked(name)
+        case .keep(let node, _, let source, _, let name):
+            files[node]?.isBusy = true
+            busyNames.formUnion([source, name])
+            noteParked(name)
         case .delete(let name, _): busyNames.insert(name)
         }
     }
 
-    // MARK: What became of it
-
-    package mutating func finished(_ action: NameAction, _ outcome: NameOutcome) {
-        switch action {
-        case .publish(let node, let content, let name, _):
-            busyNames.remove(name)
-            written(node, content, name, outcome)
-        case .move(let node, let content, let source, _, let name, _):
-            busyNames.subtract([source, name])
-            if case .done = outcome { remotes[source] = nil }
-            if case .sourceGone = outcome { sourceIsGone(node, source) }
-            written(node, content, name, outcome)
-            changedNames.insert(source)
-        case .delete(let name, let generation):
-            busyNames.remove(name)
-            if case .done = outcome, remotes[name]?.generation == generation { remotes[name] = nil }
-            changedNames.insert(name)
-        }
-    }
-
-    private mutating func written(_ node: NameNode, _ content: Int, _ name: String, _ outcome: NameOutcome) {
-        files[node]?.isBusy = false
-        if files[node] != nil { changedFiles.insert(node) }
-        switch outcome {
-        case .done(let generation?):
-            if let old = files[node]?.stands, old != name, remotes[old]?.holder == node {
-                // What stood there before was renamed away, and is nobody's any more.
-                remotes[old]?.holder = nil
-                remotes[old]?.isDue = true
-                changedNames.insert(old)
-            }
-            // What an open file without a name had there is gone.
-            if let other = remotes[name]?.holder, other != node { files[other]?.stands = nil }
-            remotes[name] = Remote(generation: generation, content: content, holder: node)
-            files[node]?.stands = name
-        case .conflict(let found): conflict(node, name, found)
-        case .done(nil), .sourceGone, .failed: break
-        }
-        release(node)
-    }
-
-    private mutating func conflict(_ node: NameNode, _ name: String, _ found: Generation?) {
-        if let holder = remotes[name]?.holder, files[holder]?.stands == name { files[holder]?.stands = nil }
-        remotes[name] = nil
-        guard let found else { return }
-        lastContent += 1
-        remotes[name] = Remote(generation: found, content: lastContent, holder: nil, isForeign: true)
-        guard tree.path(node) == name, let directory = parent(of: name) else { return }
-        let last = String(name.split(separator: "/").last ?? "")
-        var number = 1
-        while (try? tree.child("\(last).conflict-\(number)", of: directory)) != nil { number += 1 }
-        _ = try? tree.rename(
-            last,
-            in: directory,
-            to: "\(last).conflict-\(number)",
-            in: directory,
-            replaces: false
-        )
-        _ = try? adopt(last, in: directory, found)
-        conflicts.append(node)
-    }
-
-    private func parent(of path: String) -> NameNode? {
-        var node = tree.root
-        for name in path.split(separator: "/").dropLast() {
-            guard let next = try? tree.child(String(name), of: node) else { return nil }
-            node = next
-        }
-        return node
-    }
-
-    private mutating func sourceIsGone(_ node: NameNode, _ source: String) {
-        if let file = files[node], !file.isReady, remotes[source]?.content == file.content { lost.append(node) }
-        remotes[source] = nil
-        files[node]?.stands = nil
+    /// A parking name of an earlier process is not used again.
+    private mutating func noteParked(_ name: ByteName) {
+        guard name.value.utf8.starts(with: parking.utf8) else { return }
+        let digits = String(decoding: name.value.utf8.dropFirst(parking.utf8.count), as: UTF8.self)
+        if let number = Int(digits) { parked = max(parked, number) }
     }
 }

@@ -15,11 +15,11 @@ package struct NameNode: Hashable, Comparable, Sendable {
 package struct NameTree: Sendable {
     struct Entry: Hashable, Sendable {
         var parent: NameNode?
-        var name: String
+        var name: ByteName
         /// Where the name stands in listings of its directory: later names have larger numbers, none is used again.
         var cookie: Int
         /// Nil for a file.
-        var children: [String: NameNode]?
+        var children: [ByteName: NameNode]?
     }
 
     package let root = NameNode(number: 0)
@@ -30,13 +30,13 @@ package struct NameTree: Sendable {
     package init() { entries = [root: Entry(parent: nil, name: "", cookie: 0, children: [:])] }
 
     /// - Throws: `noEntry`, `notDirectory`.
-    package func child(_ name: String, of directory: NameNode) throws(Errno) -> NameNode {
+    package func child(_ name: ByteName, of directory: NameNode) throws(Errno) -> NameNode {
         guard let node = try children(of: directory)[name] else { throw .noEntry }
         return node
     }
 
     /// - Throws: `noEntry`, `notDirectory`.
-    package func children(of directory: NameNode) throws(Errno) -> [String: NameNode] {
+    package func children(of directory: NameNode) throws(Errno) -> [ByteName: NameNode] {
         guard let entry = entries[directory] else { throw .noEntry }
         guard let children = entry.children else { throw .notDirectory }
         return children
@@ -45,15 +45,15 @@ package struct NameTree: Sendable {
     package func isDirectory(_ node: NameNode) -> Bool { entries[node]?.children != nil }
 
     /// The path below the root, without a slash before it; nil for what has no name any more.
-    package func path(_ node: NameNode) -> String? {
+    package func path(_ node: NameNode) -> ByteName? {
         var names: [String] = []
         var current = node
         while current != root {
             guard let entry = entries[current], let parent = entry.parent else { return nil }
-            names.append(entry.name)
+            names.append(entry.name.value)
             current = parent
         }
-        return names.reversed().joined(separator: "/")
+        return ByteName(names.reversed().joined(separator: "/"))
     }
 
     /// The files that are the node, or below it.
@@ -65,13 +65,20 @@ package struct NameTree: Sendable {
 
     /// Makes an empty file or directory.
     ///
+    /// - Parameter cookie: where the same name stood until now in listings; nil when it is new.
     /// - Throws: `exists`, `noEntry`, `notDirectory`.
-    package mutating func make(_ name: String, in directory: NameNode, isDirectory: Bool) throws(Errno) -> NameNode {
+    package mutating func make(
+        _ name: ByteName,
+        in directory: NameNode,
+        isDirectory: Bool,
+        cookie: Int? = nil
+    ) throws(Errno) -> NameNode {
         guard try children(of: directory)[name] == nil else { throw .exists }
         last += 1
         let node = NameNode(number: last)
-        lastCookie += 1
-        entries[node] = Entry(parent: directory, name: name, cookie: lastCookie, children: isDirectory ? [:] : nil)
+        let cookie = cookie ?? lastCookie + 1
+        lastCookie = max(lastCookie, cookie)
+        entries[node] = Entry(parent: directory, name: name, cookie: cookie, children: isDirectory ? [:] : nil)
         entries[directory]?.children?[name] = node
         return node
     }
@@ -79,7 +86,7 @@ package struct NameTree: Sendable {
     /// Takes the name of a file away. The node stays until `forget`.
     ///
     /// - Throws: `isDirectory`, `noEntry`, `notDirectory`.
-    package mutating func unlink(_ name: String, in directory: NameNode) throws(Errno) -> NameNode {
+    package mutating func unlink(_ name: ByteName, in directory: NameNode) throws(Errno) -> NameNode {
         let node = try child(name, of: directory)
         if isDirectory(node) { throw .isDirectory }
         detach(node)
@@ -87,7 +94,7 @@ package struct NameTree: Sendable {
     }
 
     /// - Throws: `ENOTEMPTY`, `noEntry`, `notDirectory`.
-    package mutating func removeDirectory(_ name: String, in directory: NameNode) throws(Errno) {
+    package mutating func removeDirectory(_ name: ByteName, in directory: NameNode) throws(Errno) {
         let node = try child(name, of: directory)
         guard try children(of: node).isEmpty else { throw Errno(ENOTEMPTY) }
         detach(node)
@@ -100,9 +107,9 @@ package struct NameTree: Sendable {
     /// - Returns: what moved, and the file that lost its name to it.
     /// - Throws: as rename(2); then nothing has changed.
     package mutating func rename(
-        _ name: String,
+        _ name: ByteName,
         in directory: NameNode,
-        to newName: String,
+        to newName: ByteName,
         in newDirectory: NameNode,
         replaces: Bool
     ) throws(Errno) -> (moved: NameNode, replaced: NameNode?) {
@@ -115,6 +122,8 @@ package struct NameTree: Sendable {
                 above = entries[current]?.parent
             }
         }
+        // A name that stays keeps its place: whoever reads the directory has seen it, or will.
+        var cookie = lastCookie + 1
         if let target {
             if !replaces { throw .exists }
             if target == node { return (node, nil) }
@@ -124,14 +133,15 @@ package struct NameTree: Sendable {
             case (true, true): if try !children(of: target).isEmpty { throw Errno(ENOTEMPTY) }
             case (false, false): break
             }
+            cookie = entries[target]?.cookie ?? cookie
             detach(target)
             if isDirectory(target) { entries[target] = nil }
         }
         detach(node)
         entries[node]?.parent = newDirectory
         entries[node]?.name = newName
-        lastCookie += 1
-        entries[node]?.cookie = lastCookie
+        entries[node]?.cookie = cookie
+        lastCookie = max(lastCookie, cookie)
         entries[newDirectory]?.children?[newName] = node
         return (node, target.flatMap { entries[$0] == nil ? nil : $0 })
     }

@@ -22,7 +22,7 @@ struct NodeAttributes: Hashable, Sendable {
 
     /// An extended attribute.
     struct Extended: Hashable, Sendable {
-        var name: String
+        var name: ByteName
         var value: [UInt8]
     }
 
@@ -56,7 +56,7 @@ struct NodeAttributes: Hashable, Sendable {
         fields.text(link ?? "")
         fields.number(UInt16(extended.count))
         for attribute in extended {
-            fields.text(attribute.name)
+            fields.text(attribute.name.value)
             fields.blob(attribute.value)
         }
     }
@@ -76,7 +76,7 @@ struct NodeAttributes: Hashable, Sendable {
         let count = Int(try fields.number(UInt16.self))
         guard count <= Self.extendedLimit else { throw .outOfBounds }
         for _ in 0..<count {
-            let name = try fields.text(limit: Self.textLimit)
+            let name = ByteName(try fields.text(limit: Self.textLimit))
             extended.append(Extended(name: name, value: Array(try fields.blob(limit: Self.textLimit * 16))))
         }
     }

@@ -6,10 +6,10 @@
 package enum TemporaryNames {
     /// Whether a path holds such a name.
     package static func isHeldBack(_ path: String) -> Bool {
-        let names = path.split(separator: "/", omittingEmptySubsequences: true)
+        let names = ByteName(path).segments
         if names.last == ".metadata.tmp" { return true }
         return names.dropLast().contains { name in
-            name.contains(".orbax-checkpoint-tmp") || name.hasPrefix("tmp-checkpoint-")
+            name.value.contains(".orbax-checkpoint-tmp") || name.value.hasPrefix("tmp-checkpoint-")
         }
     }
 }

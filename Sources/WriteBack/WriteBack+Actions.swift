@@ -32,7 +32,7 @@ extension WriteBack {
             if let outcome { update { $0.engine.recognised(node, outcome) } }
         case .delete(let name, let generation):
             let isGone = await settled(action, position, attempt) { () async throws(ObjectStoreError) in
-                try await self.store.delete(self.root.name(name), generation)
+                try await self.store.delete(self.root.name(name.value), generation)
                 return true
             }
             if isGone != nil { update { $0.engine.deleted(name, generation) } }
@@ -184,7 +184,7 @@ extension WriteBack {
             }
             let metadata = core.withLock { $0.engine.state.attributes[node] }
             let result = await attempt { () async throws(ObjectStoreError) in
-                let name = try self.root.name(path)
+                let name = try self.root.name(path.value)
                 let written = WriteOptions(
                     precondition,
                     metadata: ObjectMetadata.encoded(metadata, operation: operation),
@@ -197,7 +197,7 @@ extension WriteBack {
             answer { $0.written(result) }
         case .find:
             let result = await attempt { () async throws(ObjectStoreError) in
-                try await self.find(self.root.name(path))
+                try await self.find(self.root.name(path.value))
             }
             answer { $0.found(result) }
         case .pause(let attempt):
@@ -217,16 +217,21 @@ extension WriteBack {
         switch intent.action {
         case .publish(_, _, let path, _):
             let ours = core.withLock { Set($0.engine.state.files[node]?.operations ?? []) }
-            guard let found = try await find(root.name(path)), let operation = found.metadata[MetadataKey.operation],
+            guard let found = try await find(root.name(path.value)),
+                let operation = found.metadata[MetadataKey.operation],
                 operation == intent.operation || ours.contains(operation)
             else { return .notDone }
             return .done(found)
         case .move(_, _, let source, let generation, let path, let replacing):
-            let target = try await find(root.name(path))
-            let left = try await find(root.name(source))
+            let target = try await find(root.name(path.value))
+            let left = try await find(root.name(source.value))
             if left?.generation == generation { return .notDone }
             if let target, target.generation != replacing, isSame(target, identity) { return .done(target) }
             return .sourceGone
+        case .keep(_, _, _, _, let path):
+            // The name is nobody else's: what stands there is the copy.
+            guard let found = try await find(root.name(path.value)), isSame(found, identity) else { return .notDone }
+            return .done(found)
         case .delete: return .notDone
         }
     }
@@ -240,10 +245,13 @@ extension WriteBack {
     private func move(_ intent: WriteIntent, _ identity: ObjectIdentity?) async throws(ObjectStoreError)
         -> IntentOutcome
     {
+        if case .keep(_, _, let source, let generation, let path) = intent.action {
+            return try await copy(source, generation, path, identity)
+        }
         guard case .move(_, _, let source, let generation, let path, let replacing) = intent.action else {
             return .notDone
         }
-        let (from, to) = (try root.name(source), try root.name(path))
+        let (from, to) = (try root.name(source.value), try root.name(path.value))
         let precondition = replacing.map { WritePrecondition.generation($0) } ?? .absent
         let left = try await find(from)
         let target = try await find(to)
@@ -262,5 +270,19 @@ extension WriteBack {
             try await store.delete(from, generation)
             return .done(copy)
         }
+    }
+
+    /// Copies an object to a name that nobody else has, in the bucket.
+    private func copy(
+        _ source: ByteName,
+        _ generation: Generation,
+        _ path: ByteName,
+        _ identity: ObjectIdentity?
+    ) async throws(ObjectStoreError) -> IntentOutcome {
+        let (from, to) = (try root.name(source.value), try root.name(path.value))
+        // An earlier attempt has done it, and its reply was lost.
+        if let target = try await find(to), isSame(target, identity) { return .done(target) }
+        guard try await find(from)?.generation == generation else { return .sourceGone }
+        return .done(try await store.copy(from, generation, to: to, precondition: .absent, metadata: nil))
     }
 }

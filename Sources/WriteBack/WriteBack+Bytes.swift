@@ -19,7 +19,7 @@ extension WriteBack {
         var places = Places()
         places.file = file.staging.flatMap { core.files[$0] }
         if let identity = file.standing, let name = state.names.files[node]?.stands,
-            let object = try? root.name(name)
+            let object = try? root.name(name.value)
         {
             places.standing = ObjectAttributes(
                 name: object,

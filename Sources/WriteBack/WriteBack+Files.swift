@@ -18,6 +18,7 @@ extension WriteBack: WritableTree {
         guard let parent = directory.nameNode else { return completion(.failure(.stale)) }
         withListing(of: parent) { [self] listed in
             if case .failure(let error) = listed { return completion(.failure(error)) }
+            let name = ByteName(name)
             once(
                 request,
                 completion,
@@ -253,6 +254,7 @@ extension WriteBack: WritableTree {
         _ name: String,
         _ completion: @escaping Completion<[UInt8]>
     ) {
+        let name = ByteName(name)
         completion(
             core.withLock { core in
                 Result { () throws(Errno) in
@@ -274,7 +276,7 @@ extension WriteBack: WritableTree {
             core.withLock { core in
                 Result { () throws(Errno) in
                     guard let attributes = core.engine.state.attributes[try self.node(node)] else { throw .stale }
-                    return attributes.extended.map(\.name) + options.shown.keys.sorted()
+                    return (attributes.extended.map(\.name) + options.shown.keys.sorted()).map(\.value)
                 }
             }
         )
@@ -288,12 +290,15 @@ extension WriteBack: WritableTree {
         _ rule: ExtendedAttributeRule,
         _ completion: @escaping Completion<Void>
     ) {
+        let name = ByteName(name)
         changeExtended(request, node, name, completion) { (attributes: inout [NodeAttributes.Extended]) throws(Errno) in
             let index = attributes.firstIndex { $0.name == name }
             if rule == .create, index != nil { throw .exists }
             if rule == .replace, index == nil { throw .noData }
             if let index { attributes.remove(at: index) }
-            let bytes = attributes.reduce(name.utf8.count + value.count) { $0 + $1.name.utf8.count + $1.value.count }
+            let bytes = attributes.reduce(name.value.utf8.count + value.count) {
+                $0 + $1.name.value.utf8.count + $1.value.count
+            }
             guard bytes <= NodeAttributes.textLimit, attributes.count < NodeAttributes.extendedLimit else {
                 throw .noSpace
             }
@@ -308,6 +313,7 @@ extension WriteBack: WritableTree {
         _ name: String,
         _ completion: @escaping Completion<Void>
     ) {
+        let name = ByteName(name)
         changeExtended(request, node, name, completion) { (attributes: inout [NodeAttributes.Extended]) throws(Errno) in
             guard let index = attributes.firstIndex(where: { $0.name == name }) else { throw .noData }
             attributes.remove(at: index)
@@ -317,7 +323,7 @@ extension WriteBack: WritableTree {
     private func changeExtended(
         _ request: TreeRequest,
         _ node: TreeNode,
-        _ name: String,
+        _ name: ByteName,
         _ completion: @escaping Completion<Void>,
         _ body: (inout [NodeAttributes.Extended]) throws(Errno) -> Void
     ) {

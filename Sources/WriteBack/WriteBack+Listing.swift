@@ -32,19 +32,27 @@ extension WriteBack {
         }
     }
 
-    private func path(_ directory: NameNode) -> String? {
-        core.withLock { $0.engine.state.names.tree.path(directory) }.map { $0.isEmpty ? "" : $0 + "/" }
+    /// With a slash behind it, but for the root.
+    private static func path(_ directory: NameNode, _ core: Core) -> ByteName? {
+        core.engine.state.names.tree.path(directory).map { $0.isEmpty ? $0 : ByteName("\($0)/") }
+    }
+
+    private func path(_ directory: NameNode) -> ByteName? {
+        core.withLock { Self.path(directory, $0) }
     }
 
     /// What the bucket said of a directory, and what was known of the bucket before.
     struct BucketListing: Sendable {
-        var path: String
+        var path: ByteName
         var objects: [ObjectAttributes] = []
         var folders: [String] = []
-        var before: [String: NameTable.Remote]
+        var before: [ByteName: NameTable.Remote]
 
         /// What was published, moved or deleted here since it was asked: the listing may be older than that.
-        func isOutdated(_ name: String, _ now: NameTable) -> Bool { before[path + name] != now.remotes[path + name] }
+        func isOutdated(_ name: ByteName, _ now: NameTable) -> Bool {
+            let whole = ByteName("\(path)\(name)")
+            return before[whole] != now.remotes[whole]
+        }
     }
 
     private func list(_ directory: NameNode) async throws(ObjectStoreError) {
@@ -59,7 +67,7 @@ extension WriteBack {
         var token: String?
         repeat {
             let page = try await store.list(
-                ListRequest(prefix: root.value + path, delimiter: "/", pageToken: token)
+                ListRequest(prefix: root.value + path.value, delimiter: "/", pageToken: token)
             )
             listing.objects += page.objects
             listing.folders += page.prefixes
@@ -71,23 +79,21 @@ extension WriteBack {
     /// Shows from now on what the listing says.
     func take(_ listing: BucketListing, of directory: NameNode) {
         let path = listing.path
-        let start = root.value.utf8.count + path.utf8.count
+        let start = root.value.utf8.count + path.value.utf8.count
         update { core in
             // Renamed meanwhile: what was listed has another path.
-            guard core.engine.state.names.tree.path(directory).map({ $0.isEmpty ? "" : $0 + "/" }) == path else {
-                return
-            }
+            guard Self.path(directory, core) == path else { return }
             for folder in listing.folders {
-                let name = String(decoding: folder.utf8.dropFirst(start).dropLast(), as: UTF8.self)
+                let name = ByteName(String(decoding: folder.utf8.dropFirst(start).dropLast(), as: UTF8.self))
                 let known = [listing.before, core.engine.state.names.remotes]
                 let isHere = (try? core.engine.state.names.tree.child(name, of: directory)) != nil
-                if isHere || !Self.isLeftBehind("\(path)\(name)/", known, core) {
+                if isHere || !Self.isLeftBehind(ByteName("\(path)\(name)/"), known, core) {
                     adoptDirectory(name, in: directory, &core)
                 }
             }
-            var seen: Set<String> = []
+            var seen: Set<ByteName> = []
             for object in listing.objects {
-                let name = String(decoding: object.name.value.utf8.dropFirst(start), as: UTF8.self)
+                let name = ByteName(String(decoding: object.name.value.utf8.dropFirst(start), as: UTF8.self))
                 seen.insert(name)
                 if !listing.isOutdated(name, core.engine.state.names) { adopt(object, name, in: directory, &core) }
             }
@@ -98,23 +104,23 @@ extension WriteBack {
 
     /// Objects that were unlinked or renamed here stand there for a while: of a directory that is not here any more, they are
     /// no reason to show it.
-    private static func isLeftBehind(_ folder: String, _ known: [[String: NameTable.Remote]], _ core: Core) -> Bool {
+    private static func isLeftBehind(_ folder: ByteName, _ known: [[ByteName: NameTable.Remote]], _ core: Core) -> Bool {
         known.contains { remotes in
             remotes.contains { name, remote in
-                name.utf8.starts(with: folder.utf8) && !remote.isForeign
+                name.value.utf8.starts(with: folder.value.utf8) && !remote.isForeign
                     && remote.holder.flatMap { core.engine.state.names.tree.path($0) } != name
             }
         }
     }
 
     /// A name that a directory can have here.
-    private static func isName(_ name: String) -> Bool {
-        guard (try? SafePath(name)) != nil else { return false }
-        return !name.utf8.contains(UInt8(ascii: "/")) && name != PenstockPaths.directory
+    private static func isName(_ name: ByteName) -> Bool {
+        guard (try? SafePath(name.value)) != nil else { return false }
+        return !name.value.utf8.contains(UInt8(ascii: "/")) && name != ByteName(PenstockPaths.directory)
     }
 
     @discardableResult
-    private func adoptDirectory(_ name: String, in directory: NameNode, _ core: inout Core) -> NameNode? {
+    private func adoptDirectory(_ name: ByteName, in directory: NameNode, _ core: inout Core) -> NameNode? {
         guard Self.isName(name) else { return nil }
         if let node = try? core.engine.state.names.tree.child(name, of: directory) {
             return core.engine.state.names.tree.isDirectory(node) ? node : nil
@@ -123,22 +129,23 @@ extension WriteBack {
         return (try? core.engine.record(.adoptedDirectory(name, in: directory, attributes)))?.node
     }
 
-    private func adopt(_ object: ObjectAttributes, _ name: String, in directory: NameNode, _ core: inout Core) {
+    private func adopt(_ object: ObjectAttributes, _ name: ByteName, in directory: NameNode, _ core: inout Core) {
         guard Self.isName(name) else { return }
+        let attributes = ObjectMetadata.decoded(object, now: time.timeOfDay())
         if let node = try? core.engine.state.names.tree.child(name, of: directory) {
             let standing = core.engine.state.files[node]?.standing
             if standing == nil || standing?.generation == object.generation { return }
             // Others have written it. Who has it open, or has changed it here, keeps what there is.
-            guard (try? core.engine.record(.vanished(name, in: directory))) != nil else { return }
-            tell(.name(name, in: TreeNode(directory)), core)
+            let event = WriteBackRecord.Event.superseded(name, in: directory, ObjectIdentity(object), attributes)
+            if (try? core.engine.record(event)) != nil { tell(.name(name.value, in: TreeNode(directory)), core) }
+            return
         }
-        let attributes = ObjectMetadata.decoded(object, now: time.timeOfDay())
         _ = try? core.engine.record(.adopted(name, in: directory, ObjectIdentity(object), attributes))
     }
 
     /// What was adopted once and stands there no longer.
     private func forget(
-        but seen: Set<String>,
+        but seen: Set<ByteName>,
         _ listing: BucketListing,
         in directory: NameNode,
         _ core: inout Core
@@ -149,7 +156,7 @@ extension WriteBack {
                 core.engine.state.names.isCurrent(node), core.engine.state.staged[node] == nil,
                 (try? core.engine.record(.vanished(name, in: directory))) != nil
             else { continue }
-            tell(.name(name, in: TreeNode(directory)), core)
+            tell(.name(name.value, in: TreeNode(directory)), core)
         }
     }
 
@@ -165,15 +172,15 @@ extension WriteBack {
     func adoptAll(below directory: NameNode) async -> Result<Void, Errno> {
         guard let path = path(directory) else { return .failure(.stale) }
         let listed = await attempt { () async throws(ObjectStoreError) in
-            try await self.store.listAll(prefix: self.root.value + path, limit: Self.renameLimit)
+            try await self.store.listAll(prefix: self.root.value + path.value, limit: Self.renameLimit)
         }
         switch listed {
         case .failure(let error):
             return .failure(error.code == .invalidRequest ? Errno.crossDevice : Self.errno(error))
         case .success(let objects):
-            let start = root.value.utf8.count + path.utf8.count
+            let start = root.value.utf8.count + path.value.utf8.count
             update { core in
-                guard core.engine.state.names.tree.path(directory).map({ $0 + "/" }) == path else { return }
+                guard Self.path(directory, core) == path else { return }
                 for object in objects { adopt(object, below: directory, from: start, &core) }
             }
             return .success(())
@@ -185,10 +192,10 @@ extension WriteBack {
         guard let path = try? SafePath(rest) else { return }
         var directory = top
         for segment in path.segments.dropLast() {
-            guard let next = adoptDirectory(String(segment), in: directory, &core) else { return }
+            guard let next = adoptDirectory(ByteName(String(segment)), in: directory, &core) else { return }
             directory = next
         }
-        if let name = path.segments.last { adopt(object, String(name), in: directory, &core) }
+        if let name = path.segments.last { adopt(object, ByteName(String(name)), in: directory, &core) }
     }
 }
 

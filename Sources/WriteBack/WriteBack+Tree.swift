@@ -68,6 +68,7 @@ extension WriteBack {
         _ completion: @escaping Completion<TreeLookup>
     ) {
         guard let parent = directory.nameNode else { return completion(.failure(.stale)) }
+        let name = ByteName(name)
         let known = core.withLock { core in
             Result { () throws(Errno) -> TreeLookup? in
                 guard core.engine.state.names.tree.entries[parent] != nil else { throw .stale }
@@ -160,7 +161,7 @@ extension WriteBack {
                 time: time.timeOfDay()
             )
             attributes.inherit(from: above, isDirectory: true)
-            return .madeDirectory(name, in: parent, attributes)
+            return .madeDirectory(ByteName(name), in: parent, attributes)
         }
     }
 
@@ -180,7 +181,7 @@ extension WriteBack {
                 link: target
             )
             attributes.inherit(from: above, isDirectory: false)
-            return .created(name, in: parent, attributes, handle: .none)
+            return .created(ByteName(name), in: parent, attributes, handle: .none)
         }
     }
 
@@ -227,7 +228,7 @@ extension WriteBack {
         in directory: TreeNode,
         _ completion: @escaping Completion<Void>
     ) {
-        remove(request, in: directory, completion) { [time] in .unlinked(name, in: $0, time.timeOfDay()) }
+        remove(request, in: directory, completion) { [time] in .unlinked(ByteName(name), in: $0, time.timeOfDay()) }
     }
 
     package func removeDirectory(
@@ -239,18 +240,18 @@ extension WriteBack {
         guard let parent = directory.nameNode else { return completion(.failure(.stale)) }
         withListing(of: parent) { [self] listed in
             if case .failure(let error) = listed { return completion(.failure(error)) }
-            let child = core.withLock { try? $0.engine.state.names.tree.child(name, of: parent) }
+            let child = core.withLock { try? $0.engine.state.names.tree.child(ByteName(name), of: parent) }
             let isDirectory = child.map { node in core.withLock { $0.engine.state.names.tree.isDirectory(node) } }
             guard let child, isDirectory == true else {
                 return remove(request, in: directory, completion) { [time] in
-                    .removedDirectory(name, in: $0, time.timeOfDay())
+                    .removedDirectory(ByteName(name), in: $0, time.timeOfDay())
                 }
             }
             // It may hold what nobody here has seen.
             withListing(of: child) { [self] listed in
                 if case .failure(let error) = listed { return completion(.failure(error)) }
                 remove(request, in: directory, completion) { [time] in
-                    .removedDirectory(name, in: $0, time.timeOfDay())
+                    .removedDirectory(ByteName(name), in: $0, time.timeOfDay())
                 }
             }
         }
@@ -286,6 +287,7 @@ extension WriteBack {
         guard let source = directory.nameNode, let target = newDirectory.nameNode else {
             return completion(.failure(.stale))
         }
+        let (name, newName) = (ByteName(name), ByteName(newName))
         withListing(of: source) { [self] listed in
             if case .failure(let error) = listed { return completion(.failure(error)) }
             withListing(of: target) { [self] listed in
@@ -346,7 +348,11 @@ extension WriteBack {
         for child in try tree.children(of: node).values {
             guard let entry = tree.entries[child], UInt64(entry.cookie) > cookie else { continue }
             lines.append(
-                TreeListing.Line(name: entry.name, cookie: UInt64(entry.cookie), attributes: try show(child, core))
+                TreeListing.Line(
+                    name: entry.name.value,
+                    cookie: UInt64(entry.cookie),
+                    attributes: try show(child, core)
+                )
             )
         }
         lines.sort { $0.cookie < $1.cookie }

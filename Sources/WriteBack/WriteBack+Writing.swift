@@ -232,7 +232,8 @@ extension WriteBack {
                 }
                 commit(position, .node, completion)
             } catch {
-                completion(.failure(error))
+                // The next process is to say so, too.
+                commit(core.withLock { $0.position }, .process) { _ in completion(.failure(error)) }
             }
         }
     }

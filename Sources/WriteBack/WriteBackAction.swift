@@ -15,10 +15,10 @@ enum WriteBackAction: Sendable {
     case check(NameNode)
     /// An earlier process began this: find out what became of it, without changing anything: `recognised`.
     case recognise(NameNode, WriteIntent, ObjectIdentity?)
-    /// Move the object, until that is settled: `moved`. All records so far are made safe before.
+    /// Move or copy the object, until that is settled: `recognised`. All records so far are made safe before.
     case move(NameNode, WriteIntent, ObjectIdentity?)
     /// Delete the object, until that is settled: `deleted`.
-    case delete(String, Generation)
+    case delete(ByteName, Generation)
     /// Say which of the parts are not in the bucket any more: `verified`.
     case verify(NameNode, [Int: StoredPart])
     /// Call `elapsed` when the time is over.
@@ -32,7 +32,7 @@ enum WriteBackAction: Sendable {
 /// What a mount waits for.
 enum WriteBackTimer: Hashable, Sendable {
     /// The grace of what was unlinked.
-    case tombstone(String, Generation)
+    case tombstone(ByteName, Generation)
     /// The time in which an empty file may still get bytes, or go.
     case emptyFile(NameNode, content: Int)
     /// The pause before something that failed is tried again.
@@ -79,7 +79,7 @@ package struct WriteBackOptions: Sendable {
     /// Names that writers rename when they are done: not published before.
     package var holdsBack: @Sendable (String) -> Bool = { _ in false }
     /// Extended attributes that each node shows and nobody can change: whose mount it is.
-    package var shown: [String: [UInt8]] = [:]
+    package var shown: [ByteName: [UInt8]] = [:]
     /// Where parts begin and end.
     package var layout = PartLayout.standard
     /// What pieces of a session but the last are multiples of; for tests.

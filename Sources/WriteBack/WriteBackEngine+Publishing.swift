@@ -7,13 +7,14 @@ import ObjectStorage
 extension WriteBackEngine {
     /// Takes what the names want.
     mutating func beginNames() {
-        for action in state.names.next() {
+        let known = state
+        for action in state.names.next(showsObject: { known.showsObject($0) }) {
             switch action {
             case .publish(let node, let content, _, _):
                 let intent = WriteIntent(action: action, operation: operation(content))
                 note(.began(intent))
                 publications[node] = Publishing(intent: intent)
-            case .move(let node, let content, _, _, _, _):
+            case .move(let node, let content, _, _, _, _), .keep(let node, let content, _, _, _):
                 let intent = WriteIntent(action: action, operation: operation(content))
                 note(.began(intent))
                 queue.append(.move(node, intent, state.files[node]?.standing))
@@ -209,14 +210,14 @@ extension WriteBackEngine {
         }
     }
 
-    mutating func deleted(_ name: String, _ generation: Generation) { note(.deleted(name, generation)) }
+    mutating func deleted(_ name: ByteName, _ generation: Generation) { note(.deleted(name, generation)) }
 }
 
 extension WriteIntent {
     /// The content that it writes.
     var content: Int {
         switch action {
-        case .publish(_, let content, _, _), .move(_, let content, _, _, _, _): content
+        case .publish(_, let content, _, _), .move(_, let content, _, _, _, _), .keep(_, let content, _, _, _): content
         case .delete: 0
         }
     }

@@ -258,7 +258,7 @@ struct WriteBackEngine: Sendable {
         }
     }
 
-    private mutating func waitForTombstone(_ name: String) {
+    private mutating func waitForTombstone(_ name: ByteName) {
         guard let remote = state.names.remotes[name], !remote.isDue else { return }
         if isDraining {
             note(.expired(name))

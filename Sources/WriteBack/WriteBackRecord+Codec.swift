@@ -69,6 +69,7 @@ extension WriteBackRecord.Event {
         case .unsynced: 33
         case .damaged: 34
         case .unproven: 35
+        case .superseded: 36
         }
     }
 
@@ -85,7 +86,8 @@ extension WriteBackRecord.Event {
         case .removedDirectory(let name, let directory, let time), .unlinked(let name, let directory, let time):
             fields.name(name, directory)
             fields.number(time.nanoseconds)
-        case .adopted(let name, let directory, let identity, let attributes):
+        case .adopted(let name, let directory, let identity, let attributes),
+            .superseded(let name, let directory, let identity, let attributes):
             fields.name(name, directory)
             fields.identity(identity)
             attributes.encode(&fields)
@@ -166,9 +168,9 @@ extension WriteBackRecord.Event {
             fields.outcome(outcome)
             fields.flag(identity != nil)
             if let identity { fields.identity(identity) }
-        case .expired(let name): fields.text(name)
+        case .expired(let name): fields.text(name.value)
         case .deleted(let name, let generation):
-            fields.text(name)
+            fields.text(name.value)
             fields.number(generation.value)
         default: encodeCheckpoint(&fields)
         }
@@ -181,7 +183,7 @@ extension WriteBackRecord.Event {
         case .node(let node, let entry):
             fields.node(node)
             fields.optional(entry.parent)
-            fields.text(entry.name)
+            fields.text(entry.name.value)
             fields.count(entry.cookie)
             fields.flag(entry.children != nil)
         case .name(let node, let file):
@@ -190,9 +192,9 @@ extension WriteBackRecord.Event {
             fields.flag(file.isReady)
             fields.count(max(0, file.handles))
             fields.flag(file.stands != nil)
-            fields.text(file.stands ?? "")
+            fields.text(file.stands?.value ?? "")
         case .standing(let name, let remote):
-            fields.text(name)
+            fields.text(name.value)
             fields.number(remote.generation.value)
             fields.count(remote.content)
             fields.optional(remote.holder)
@@ -236,8 +238,8 @@ extension FieldWriter {
         count(node?.number ?? 0)
     }
 
-    fileprivate mutating func name(_ name: String, _ directory: NameNode) {
-        text(name)
+    fileprivate mutating func name(_ name: ByteName, _ directory: NameNode) {
+        text(name.value)
         node(directory)
     }
 
@@ -264,19 +266,26 @@ extension FieldWriter {
             number(UInt8(0))
             self.node(node)
             count(content)
-            text(name)
+            text(name.value)
             generation(replacing)
         case .move(let node, let content, let source, let moved, let name, let replacing):
             number(UInt8(1))
             self.node(node)
             count(content)
-            text(source)
+            text(source.value)
             number(moved.value)
-            text(name)
+            text(name.value)
             generation(replacing)
+        case .keep(let node, let content, let source, let copied, let name):
+            number(UInt8(3))
+            self.node(node)
+            count(content)
+            text(source.value)
+            number(copied.value)
+            text(name.value)
         case .delete(let name, let deleted):
             number(UInt8(2))
-            text(name)
+            text(name.value)
             number(deleted.value)
         }
     }

@@ -21,10 +21,14 @@ extension WriteBackRecord.Event {
             let time = try fields.time()
             self =
                 kind == 3 ? .removedDirectory(name, in: directory, time) : .unlinked(name, in: directory, time)
-        case 4:
+        case 4, 36:
             let (name, directory) = try fields.name()
             let identity = try fields.identity()
-            self = .adopted(name, in: directory, identity, try NodeAttributes(&fields))
+            let attributes = try NodeAttributes(&fields)
+            self =
+                kind == 4
+                ? .adopted(name, in: directory, identity, attributes)
+                : .superseded(name, in: directory, identity, attributes)
         case 6:
             let (name, directory) = try fields.name()
             self = .vanished(name, in: directory)
@@ -101,9 +105,9 @@ extension WriteBackRecord.Event {
             let outcome = try fields.outcome()
             let identity = try fields.flag() ? try fields.identity() : nil
             return .ended(node, content: content, outcome, identity)
-        case 24: return .expired(try fields.text(limit: WriteBackRecord.nameLimit))
+        case 24: return .expired(try fields.byteName())
         case 25:
-            let name = try fields.text(limit: WriteBackRecord.nameLimit)
+            let name = try fields.byteName()
             return .deleted(name, Generation(try fields.number()))
         default: return try checkpoint(kind, &fields)
         }
@@ -124,9 +128,9 @@ extension WriteBackRecord.Event {
         case 27:
             let node = try fields.node()
             let parent = try fields.optional()
-            let name = try fields.text(limit: WriteBackRecord.nameLimit)
+            let name = try fields.byteName()
             let cookie = try fields.tally()
-            let children: [String: NameNode]? = try fields.flag() ? [:] : nil
+            let children: [ByteName: NameNode]? = try fields.flag() ? [:] : nil
             return .node(node, NameTree.Entry(parent: parent, name: name, cookie: cookie, children: children))
         case 28:
             let node = try fields.node()
@@ -134,11 +138,11 @@ extension WriteBackRecord.Event {
             let isReady = try fields.flag()
             let handles = try fields.tally()
             let isStanding = try fields.flag()
-            let name = try fields.text(limit: WriteBackRecord.nameLimit)
+            let name = try fields.byteName()
             let stands = isStanding ? name : nil
             return .name(node, .init(content: content, isReady: isReady, handles: handles, stands: stands))
         case 29:
-            let name = try fields.text(limit: WriteBackRecord.nameLimit)
+            let name = try fields.byteName()
             let generation = Generation(try fields.number())
             let content = try fields.tally()
             let holder = try fields.optional()
@@ -185,8 +189,12 @@ extension FieldReader {
         return isThere ? found : nil
     }
 
-    fileprivate mutating func name() throws(FieldError) -> (String, NameNode) {
-        let name = try text(limit: WriteBackRecord.nameLimit)
+    fileprivate mutating func byteName() throws(FieldError) -> ByteName {
+        ByteName(try text(limit: WriteBackRecord.nameLimit))
+    }
+
+    fileprivate mutating func name() throws(FieldError) -> (ByteName, NameNode) {
+        let name = try byteName()
         return (name, try node())
     }
 
@@ -235,18 +243,24 @@ extension FieldReader {
         case 0:
             let node = try node()
             let content = try tally()
-            let name = try text(limit: WriteBackRecord.nameLimit)
+            let name = try byteName()
             return .publish(node, content: content, name: name, replacing: try generation())
         case 1:
             let node = try node()
             let content = try tally()
-            let source = try text(limit: WriteBackRecord.nameLimit)
+            let source = try byteName()
             let moved = Generation(try number())
-            let name = try text(limit: WriteBackRecord.nameLimit)
+            let name = try byteName()
             return .move(node, content: content, from: source, moved, to: name, replacing: try generation())
         case 2:
-            let name = try text(limit: WriteBackRecord.nameLimit)
+            let name = try byteName()
             return .delete(name, Generation(try number()))
+        case 3:
+            let node = try node()
+            let content = try tally()
+            let source = try byteName()
+            let copied = Generation(try number())
+            return .keep(node, content: content, from: source, copied, to: try byteName())
         default: throw .unknownKind
         }
     }

@@ -21,7 +21,7 @@ struct ObjectIdentity: Hashable, Sendable {
 
 /// A write to a name of the bucket that is under way, or was when a process died: recorded before its first request.
 struct WriteIntent: Hashable, Sendable {
-    /// `publish` or `move`.
+    /// `publish`, `move` or `keep`.
     var action: NameAction
     /// Unguessable; stands in the metadata of what `publish` writes.
     var operation: String
@@ -48,17 +48,19 @@ struct WriteBackRecord: Hashable, Sendable {
     enum Event: Hashable, Sendable {
         // Names.
         /// A new file; open once, for writing or not, or not at all.
-        case created(String, in: NameNode, NodeAttributes, handle: Handle)
-        case madeDirectory(String, in: NameNode, NodeAttributes)
-        case removedDirectory(String, in: NameNode, UnixTime)
+        case created(ByteName, in: NameNode, NodeAttributes, handle: Handle)
+        case madeDirectory(ByteName, in: NameNode, NodeAttributes)
+        case removedDirectory(ByteName, in: NameNode, UnixTime)
         /// A listing showed an object.
-        case adopted(String, in: NameNode, ObjectIdentity, NodeAttributes)
+        case adopted(ByteName, in: NameNode, ObjectIdentity, NodeAttributes)
         /// A listing showed a directory.
-        case adoptedDirectory(String, in: NameNode, NodeAttributes)
+        case adoptedDirectory(ByteName, in: NameNode, NodeAttributes)
         /// An adopted file that nobody here has changed stands there no longer.
-        case vanished(String, in: NameNode)
-        case unlinked(String, in: NameNode, UnixTime)
-        case renamed(String, in: NameNode, to: String, newDirectory: NameNode, isReplacing: Bool, UnixTime)
+        case vanished(ByteName, in: NameNode)
+        /// A listing showed that others have written anew what was adopted, and nobody here has changed.
+        case superseded(ByteName, in: NameNode, ObjectIdentity, NodeAttributes)
+        case unlinked(ByteName, in: NameNode, UnixTime)
+        case renamed(ByteName, in: NameNode, to: ByteName, newDirectory: NameNode, isReplacing: Bool, UnixTime)
         case opened(NameNode, Handle)
         case closed(NameNode, Handle)
         /// No handle of an earlier mount is open any more, and no request of it will come again.
@@ -90,13 +92,13 @@ struct WriteBackRecord: Hashable, Sendable {
         case began(WriteIntent)
         /// An intent is over; what it wrote has this identity.
         case ended(NameNode, content: Int, NameOutcome, ObjectIdentity?)
-        case expired(String)
-        case deleted(String, Generation)
+        case expired(ByteName)
+        case deleted(ByteName, Generation)
         // Of checkpoints only.
         case counters(node: Int, cookie: Int, content: Int, parked: Int, staging: Int)
         case node(NameNode, NameTree.Entry)
         case name(NameNode, NameTable.File)
-        case standing(String, NameTable.Remote)
+        case standing(ByteName, NameTable.Remote)
         case file(NameNode, WrittenFile)
         case told(NameNode, isLost: Bool)
         case answer(UInt64, KernelAnswer)

@@ -55,6 +55,13 @@ struct WriteBackState: Sendable {
         files[node].map { staged[node]?.size ?? $0.standing?.size ?? 0 }
     }
 
+    /// Whether bytes of the file are read from what stands in the bucket.
+    func showsObject(_ node: NameNode) -> Bool {
+        guard let standing = files[node]?.standing, standing.size > 0 else { return false }
+        guard let staged = staged[node] else { return true }
+        return !staged.written.contains(0..<staged.kept)
+    }
+
     /// Bytes of the local disk that the file takes.
     func stagedBytes(_ node: NameNode) -> Int { staged[node]?.written.count ?? 0 }
 
@@ -116,7 +123,8 @@ struct WriteBackState: Sendable {
 
     private mutating func change(_ event: WriteBackRecord.Event) throws(Errno) -> KernelAnswer {
         switch event {
-        case .created, .madeDirectory, .removedDirectory, .adopted, .adoptedDirectory, .vanished, .unlinked, .renamed:
+        case .created, .madeDirectory, .removedDirectory, .adopted, .adoptedDirectory, .vanished, .superseded,
+            .unlinked, .renamed:
             return try changeNames(event)
         case .opened(let node, let handle):
             guard files[node] != nil else { throw .stale }
@@ -165,6 +173,14 @@ struct WriteBackState: Sendable {
         attributes[directory]?.changed = time
     }
 
+    /// A file that is what a listing showed.
+    private mutating func show(_ node: NameNode, _ identity: ObjectIdentity, _ new: NodeAttributes) -> KernelAnswer {
+        files[node] = WrittenFile()
+        files[node]?.standing = identity
+        attributes[node] = new
+        return KernelAnswer(node: node)
+    }
+
     private mutating func changeNames(_ event: WriteBackRecord.Event) throws(Errno) -> KernelAnswer {
         switch event {
         case .created(let name, let directory, let new, let handle):
@@ -195,11 +211,9 @@ struct WriteBackState: Sendable {
             attributes[node] = nil
             touch(directory, time)
         case .adopted(let name, let directory, let identity, let new):
-            let node = try names.adopt(name, in: directory, identity.generation)
-            files[node] = WrittenFile()
-            files[node]?.standing = identity
-            attributes[node] = new
-            return KernelAnswer(node: node)
+            return show(try names.adopt(name, in: directory, identity.generation), identity, new)
+        case .superseded(let name, let directory, let identity, let new):
+            return show(try names.supersede(name, in: directory, identity.generation), identity, new)
         case .vanished(let name, let directory): try names.vanish(name, in: directory)
         case .unlinked(let name, let directory, let time):
             try names.unlink(name, in: directory)
@@ -362,7 +376,7 @@ extension WriteIntent {
     /// Whose content it writes.
     var node: NameNode? {
         switch action {
-        case .publish(let node, _, _, _), .move(let node, _, _, _, _, _): node
+        case .publish(let node, _, _, _), .move(let node, _, _, _, _, _), .keep(let node, _, _, _, _): node
         case .delete: nil
         }
     }
@@ -375,7 +389,7 @@ extension NameAction {
             .publish(node, content: content, name: name, replacing: replacing)
         case .move(let node, _, let source, let generation, let name, let replacing):
             .move(node, content: content, from: source, generation, to: name, replacing: replacing)
-        case .delete: self
+        case .keep, .delete: self
         }
     }
 }

@@ -50,7 +50,7 @@ extension WriteBack {
             return WriteBackStatus(
                 waiting: waiting.map { node in
                     WriteBackStatus.Waiting(
-                        path: state.names.tree.path(node),
+                        path: state.names.tree.path(node)?.value,
                         size: state.size(node) ?? 0,
                         age: core.since[node]?.duration(to: now) ?? .zero,
                         stored: core.engine.uploads[node]?.stored.values.reduce(0) { $0 + $1.size } ?? 0,
@@ -63,7 +63,7 @@ extension WriteBack {
                 staged: core.budget.used,
                 stagingLimit: core.budget.limit,
                 writers: core.budget.waiters,
-                conflicts: state.names.conflicts.compactMap { state.names.tree.path($0) },
+                conflicts: state.names.conflicts.compactMap { state.names.tree.path($0)?.value },
                 damaged: core.damaged,
                 lastError: core.lastError,
                 isSettled: core.engine.isSettled

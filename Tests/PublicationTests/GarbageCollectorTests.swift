@@ -44,6 +44,27 @@ struct GarbageCollectorTests {
         #expect(Self.garbage([old, new]) == ["replaced/aa"])
     }
 
+    /// A mount without a lease may be writing: only what is older than any upload session goes, whatever else stands there.
+    @Test func piecesOfMountsGoWhenTheyAreOlderThanAnyUploadSession() throws {
+        let week = 7 * 86_400
+        let objects = [
+            try Self.object("written/0a/1-0-1", age: week), try Self.object("written/0b/1-0-1", age: week - 1),
+            try Self.object("written/0c/2-9-join-1", age: 2 * week), try Self.object("intent.json"),
+        ]
+        #expect(Self.garbage(objects) == ["written/0a/1-0-1", "written/0c/2-9-join-1"])
+        var timeless = objects[0]
+        timeless.updated = nil
+        #expect(Self.garbage([timeless]) == [])
+    }
+
+    /// What a mount has parked may be all that is left of a file, and its mount may come back after a year.
+    @Test func whatMountsHaveParkedIsNeverGarbage() throws {
+        let objects = [
+            try Self.object("parked/0a/1", age: 365 * 86_400), try Self.object("written", age: 365 * 86_400),
+        ]
+        #expect(Self.garbage(objects) == [])
+    }
+
     @Test func tablesGoWithTheLastContentThatNeedsThem() throws {
         let wanted = SHA256Digest.of([1])
         let file = SnapshotManifest.File(

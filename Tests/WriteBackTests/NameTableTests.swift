@@ -14,7 +14,7 @@ private struct NameWorld {
     }
 
     var table = NameTable(parking: ".penstock/parked/")
-    var bucket: [String: Object] = [:]
+    var bucket: [ByteName: Object] = [:]
     var random: SeededRandom
     var lastGeneration: Int64 = 0
     /// What applications see: contents by path, and directories.
@@ -36,13 +36,13 @@ private struct NameWorld {
 
     func node(_ path: String) throws(Errno) -> NameNode {
         var node = table.tree.root
-        for name in path.split(separator: "/") { node = try table.tree.child(String(name), of: node) }
+        for name in path.split(separator: "/") { node = try table.tree.child(ByteName(String(name)), of: node) }
         return node
     }
 
-    static func split(_ path: String) -> (parent: String, name: String) {
+    static func split(_ path: String) -> (parent: String, name: ByteName) {
         let names = path.split(separator: "/").map(String.init)
-        return (names.dropLast().joined(separator: "/"), names.last ?? "")
+        return (names.dropLast().joined(separator: "/"), ByteName(names.last ?? ""))
     }
 
     mutating func anyPath() -> String {
@@ -57,7 +57,7 @@ private struct NameWorld {
         let generation = generation()
         let node = try table.adopt(name, in: try node(parent), generation)
         let content = try #require(table.content(node))
-        bucket[path] = Object(generation: generation, content: content)
+        bucket[ByteName(path)] = Object(generation: generation, content: content)
         files[path] = content
         whole.insert(content)
         original.insert(content)
@@ -205,6 +205,12 @@ private struct NameWorld {
             bucket[from] = nil
             bucket[to] = Object(generation: generation, content: content)
             return .done(generation)
+        case .keep(_, let content, let from, let source, let to):
+            guard let object = bucket[from], object.generation == source else { return .sourceGone }
+            #expect(object.content == content && bucket[to] == nil)
+            let generation = generation()
+            bucket[to] = Object(generation: generation, content: content)
+            return .done(generation)
         case .delete(let name, let generation):
             if bucket[name]?.generation == generation { bucket[name] = nil }
             return .done(nil)
@@ -254,7 +260,8 @@ private struct NameWorld {
                 world.check(seed)
             }
             world.settle()
-            #expect(world.bucket.mapValues(\.content) == world.files, "seed \(seed)")
+            let files = Dictionary(uniqueKeysWithValues: world.files.map { (ByteName($0.key), $0.value) })
+            #expect(world.bucket.mapValues(\.content) == files, "seed \(seed)")
             #expect(world.table.isSettled, "seed \(seed)")
             #expect(world.table.conflicts.isEmpty && world.table.lost.isEmpty)
         }

@@ -28,7 +28,8 @@ private final class CrashLife {
 
     /// One thing that an application does. Throws when the machine has died.
     func operate() async throws(Errno) {
-        switch life.below(9) {
+        switch life.below(10) {
+        case 9: try await truncate()
         case 0, 1:
             let path = ["a", "b", "c", "d"][life.below(4)]
             if open.contains(where: { $0.path == path }) || open.count > 3 { return }
@@ -67,6 +68,21 @@ private final class CrashLife {
         open[index].bytes = content
         states.insert(content)
         try await life.write(bytes, open[index].handle, at: offset)
+    }
+
+    private func truncate() async throws(Errno) {
+        guard !open.isEmpty else { return }
+        let index = life.below(open.count)
+        let (size, old) = (life.below(400), open[index].bytes)
+        promised[open[index].path] = nil
+        open[index].bytes = old.prefix(size) + [UInt8](repeating: 0, count: max(0, size - old.count))
+        states.insert(open[index].bytes)
+        var changes = AttributeChanges()
+        changes.size = size
+        let (mount, request, handle, wanted) = (life.mount, life.request(), open[index].handle, changes)
+        _ = try await life.call {
+            mount.setAttributes(request, handle.node, wanted, through: handle, $0)
+        }.get()
     }
 
     func check(_ when: String) {

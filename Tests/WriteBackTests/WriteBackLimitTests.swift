@@ -70,4 +70,20 @@ import Testing
         try await life.drain()
         #expect(life.published == ["a": [1, 2, 3]])
     }
+
+    /// `gc` takes old pieces away without asking the mount: its own disk has the bytes until they are published.
+    @Test func piecesThatAreTakenAwayAreSentAgain() async throws {
+        let life = try WriteBackLife(seed: 7)
+        let bytes = life.random.bytes(700)
+        let handle = try await life.create("a")
+        try await life.write(bytes, handle, at: 0)
+        for _ in 0..<200 { await life.step() }
+        let pieces = life.leftovers
+        #expect(pieces.count > 2)
+        for piece in pieces { life.bucket.remove(piece) }
+        try await life.release(handle)
+        try await life.drain()
+        #expect(life.published == ["a": bytes])
+        #expect(life.leftovers.isEmpty)
+    }
 }

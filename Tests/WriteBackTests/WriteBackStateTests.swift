@@ -28,7 +28,7 @@ struct StateLife {
 
     mutating func time() -> UnixTime { UnixTime(nanoseconds: Int64(below(1 << 40))) }
 
-    mutating func name() -> String { ["a", "b", "c"][below(3)] }
+    mutating func name() -> ByteName { ["a", "b", "caf\u{e9}", "cafe\u{301}"][below(4)] }
 
     mutating func directory() -> NameNode {
         let all = [state.names.tree.root] + state.names.tree.ordered.filter { $0.entry.children != nil }.map(\.node)
@@ -78,7 +78,11 @@ struct StateLife {
         case 5:
             lastGeneration += 1
             let identity = ObjectIdentity(generation: Generation(lastGeneration), size: below(900), crc32c: nil)
-            tryApply(.adopted(name, in: parent, identity, attributes()))
+            let new = attributes()
+            let isNew = below(3) > 0
+            tryApply(
+                isNew ? .adopted(name, in: parent, identity, new) : .superseded(name, in: parent, identity, new)
+            )
         case 6: tryApply(.unlinked(name, in: parent, time()), isOnce: true)
         case 7, 8:
             let (newName, newParent) = (self.name(), directory())
@@ -143,7 +147,8 @@ struct StateLife {
         let identity = ObjectIdentity(generation: Generation(lastGeneration), size: below(900), crc32c: CRC32C(3))
         switch action {
         case .delete(let name, let generation): tryApply(.deleted(name, generation))
-        case .publish(let node, let content, _, _), .move(let node, let content, _, _, _, _):
+        case .publish(let node, let content, _, _), .move(let node, let content, _, _, _, _),
+            .keep(let node, let content, _, _, _):
             let outcomes: [NameOutcome] = [
                 .done(identity.generation), .done(identity.generation), .failed,
                 .conflict(found: below(2) == 0 ? identity.generation : nil), .sourceGone,

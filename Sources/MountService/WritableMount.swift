@@ -204,10 +204,11 @@ package final class WritableMount: Sendable {
         }
     }
 
-    /// Puts what is staged and closed into the bucket.
+    /// Puts what is staged and closed into the bucket; what somebody still has open for writing stays staged.
     ///
     /// - Returns: what is left when that is done, or the time is over: it goes on at the next start with the same staging directory.
     package func drain(within limit: Duration) async -> WriteBackStatus {
+        if end.isOver { tree.detach() }
         let status = await tree.drain(within: limit)
         if status.isSettled {
             log.info("everything that was written is in the bucket", ["source": LogValue(administration.source)])

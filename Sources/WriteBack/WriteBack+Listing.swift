@@ -104,7 +104,8 @@ extension WriteBack {
 
     /// Objects that were unlinked or renamed here stand there for a while: of a directory that is not here any more, they are
     /// no reason to show it.
-    private static func isLeftBehind(_ folder: ByteName, _ known: [[ByteName: NameTable.Remote]], _ core: Core) -> Bool {
+    private static func isLeftBehind(_ folder: ByteName, _ known: [[ByteName: NameTable.Remote]], _ core: Core) -> Bool
+    {
         known.contains { remotes in
             remotes.contains { name, remote in
                 name.value.utf8.starts(with: folder.value.utf8) && !remote.isForeign

@@ -283,6 +283,10 @@ package final class WriteBack: Sendable {
         }
     }
 
+    /// The kernel has let go of the mount: no handle will be used again. It tells so of each file, but throws away what it has
+    /// queued when it is unmounted.
+    package func detach() { update { core in _ = try? core.engine.record(.detached) } }
+
     /// Nothing begins any more, what runs may end; for tests, and before the process ends.
     package func close() {
         let (waiting, calls) = core.withLock { core in

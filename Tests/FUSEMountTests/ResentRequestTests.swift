@@ -59,7 +59,7 @@ import WriteBack
     func whateverDiesTheTreeIsThatOfADisk(kind: TreeKind, seed: UInt64) async throws {
         let random = Lock(SeededRandom(seed: seed))
         let rig = try DyingRig(kind) { _, _, _ in random.withLock { Int.random(in: 0..<12, using: &$0) == 0 } }
-        let said = try await rig.python(NameExerciser.script, ["\(seed)", "300", NameExerciser.names(kind)])
+        let said = try await rig.python(NameExerciser.script, ["\(seed)", "300", NameExerciser.names])
         #expect(said == "")
         #expect(rig.deaths > 10)
         try await rig.finish()

@@ -40,6 +40,19 @@ import Testing
         #expect(life.mount.status.staged == 0)
     }
 
+    /// An unmount may throw away the release that the kernel had queued for a file that was closed just before.
+    @Test func aFileWhoseReleaseNeverCameIsPublishedWhenTheMountIsGone() async throws {
+        let life = try WriteBackLife(seed: 8)
+        let handle = try await life.create("a")
+        try await life.write([1, 2, 3], handle, at: 0)
+        for _ in 0..<200 { await life.step() }
+        #expect(life.published.isEmpty)
+        life.mount.detach()
+        try await life.drain()
+        #expect(life.published == ["a": [1, 2, 3]])
+        #expect(life.mount.status.isSettled)
+    }
+
     @Test func whatSomebodyElseWroteStaysAndTheStatusSaysSo() async throws {
         let life = try WriteBackLife(seed: 5)
         let handle = try await life.create("a")

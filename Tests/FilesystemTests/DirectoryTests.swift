@@ -183,9 +183,11 @@ struct DirectoryTests {
         for name in ["d/a", "d/b", "d/c"] { try bucket.plant(name, [1]) }
         let rig = try Rig(bucket: bucket, timeToLive: .seconds(3600))
         let told = Lock([String]())
+        let isTold = Gate()
         let directory = try await rig.walk("d").node
         rig.filesystem.observeNames { node, names in
             told.withLock { $0 += names.map { "\(node == directory):\($0)" } }
+            isTold.open()
         }
         let old = try await rig.walk("d/a")
         try await rig.open(old.node)
@@ -195,6 +197,8 @@ struct DirectoryTests {
         #expect(try await rig.walk("d/a").size == 1, "the listing is still believed")
         await #expect(throws: FilesystemError.stale) { try await rig.read(old.node, 0, 1) }
         #expect(try await rig.walk("d/a").size == 2)
+        // The new listing can be asked before its observer was called.
+        try await isTold.passed()
         #expect(told.withLock(\.self) == ["true:a", "true:b", "true:new"])
         await #expect(throws: FilesystemError.stale) { try await rig.open(old.node) }
     }

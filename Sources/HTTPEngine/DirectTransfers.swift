@@ -155,8 +155,11 @@ final class DirectTransfers {
     /// libcurl has made a connection, or has not.
     func opened(_ connection: DirectConnection, _ result: CURLcode) {
         guard connections[connection.number] === connection, connection.socket < 0 else { return }
-        opening -= 1
-        if result == CURLE_OK, connection.opened() { return goOut(connection) }
+        if result == CURLE_OK, connection.opened() {
+            opening -= 1
+            return goOut(connection)
+        }
+        // `close` counts one that never had a socket.
         let outcome = connection.exchange?.transfer.outcome(
             result == CURLE_OK ? CURLE_COULDNT_CONNECT : result,
             connection.easy.end

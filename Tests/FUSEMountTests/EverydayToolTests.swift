@@ -125,7 +125,7 @@ import WriteBack
     /// Many processes at once, each in names of its own and all in one file and one directory.
     @Test(arguments: TreeKind.allCases) func manyProcessesAtOnce(kind: TreeKind) async throws {
         // Each round of write-back is a few synchronizations of this machine's disk.
-        let rounds = kind == .writeBack ? 40 : 150
+        let rounds = 40
         try await run(
             kind,
             """

@@ -9,9 +9,6 @@ final class MountEnd: Sendable {
 
     private let state = Lock(State.running([]))
 
-    /// Whether it has happened.
-    var isOver: Bool { state.withLock { if case .ended = $0 { true } else { false } } }
-
     /// Whoever waits goes on.
     func finish() {
         let waiting = state.withLock { state -> [CheckedContinuation<Void, Never>] in

@@ -49,6 +49,9 @@ package struct WritableMountOptions: Sendable {
 /// The order of a start: the staging directory is locked and its journal read, the kernel is answered, the bucket is asked. Of an
 /// end: the mount leaves the tree, then what is staged goes to the bucket, as far as there is time.
 package final class WritableMount: Sendable {
+    /// How long a process that takes over waits for the staging directory.
+    private static let lockPatience = Duration.seconds(10)
+
     package let mount: FUSEMount
     /// One line that says what is mounted where.
     package let readyLine: String
@@ -74,7 +77,8 @@ package final class WritableMount: Sendable {
         // The process before has the staging directory, and the socket, until it ends: then the connection comes.
         var connection: MountConnection?
         if isResumed { connection = try await connected(kept) }
-        let (staging, tree, server) = try opened(store, options, mountPoint, kept, log)
+        let staging = try await locked(options, patience: isResumed ? Self.lockPatience : .zero)
+        let (tree, server) = try opened(store, options, staging, mountPoint, kept, log)
         if !isResumed { connection = try await connected(kept) }
         do throws(MountError) {
             let parts = Parts(
@@ -107,19 +111,34 @@ package final class WritableMount: Sendable {
         do throws(MountError) { return try await kept?.connect() } catch { throw .mount(error) }
     }
 
-    /// The staging directory, locked, and the tree that its journal tells of.
+    /// The staging directory. A process that was killed has its lock until it is gone altogether.
+    private static func locked(
+        _ options: WritableMountOptions,
+        patience: Duration
+    ) async throws(MountServiceError) -> StagingDirectory {
+        let deadline = SystemTime().now().advanced(by: patience)
+        while true {
+            do throws(Errno) { return try StagingDirectory(path: options.staging) } catch {
+                guard error == .wouldBlock, SystemTime().now() < deadline else {
+                    throw .staging(options.staging, error)
+                }
+            }
+            try? await Task.sleep(for: .milliseconds(50))
+        }
+    }
+
+    /// The tree that the staging directory's journal tells of.
     private static func opened(
         _ store: any ObjectStore,
         _ options: WritableMountOptions,
+        _ staging: StagingDirectory,
         _ mountPoint: MountPoint,
         _ kept: KeptMount?,
         _ log: Log
-    ) throws(MountServiceError) -> (StagingDirectory, WriteBack, AdminServer?) {
-        let staging: StagingDirectory
+    ) throws(MountServiceError) -> (WriteBack, AdminServer?) {
         let boot: [UInt8]
         let owner: String?
         do throws(Errno) {
-            staging = try StagingDirectory(path: options.staging)
             owner = try staging.claim(for: options.source)
             boot = try Journal.thisBoot()
         } catch {
@@ -144,7 +163,7 @@ package final class WritableMount: Sendable {
         writing.shown["user.penstock.source"] = Array(options.source.utf8)
         writing.shown["user.penstock.socket"] = server.map { Array($0.path.utf8) }
         do throws(JournalError) {
-            return (staging, try WriteBack(staging.directory, surroundings, writing), server)
+            return (try WriteBack(staging.directory, surroundings, writing), server)
         } catch {
             throw .journal(options.staging, error)
         }
@@ -167,10 +186,14 @@ package final class WritableMount: Sendable {
         self.log = log
         self.tree = tree
         staging = parts.staging
-        let ended = { @Sendable in end.finish() }
+        let ended = { @Sendable in
+            tree.detach()
+            end.finish()
+        }
         if let kept = parts.kept, let connection {
-            mount = try FUSEMount(tree, connection, of: kept, options.kernel, metrics: registry, log: log, ended: ended)
+            // Before the first answer: whoever takes over must know that there may be handles.
             try kept.noteServed()
+            mount = try FUSEMount(tree, connection, of: kept, options.kernel, metrics: registry, log: log, ended: ended)
         } else {
             mount = try FUSEMount(tree, at: parts.mountPoint, options.kernel, metrics: registry, log: log, ended: ended)
         }
@@ -208,7 +231,6 @@ package final class WritableMount: Sendable {
     ///
     /// - Returns: what is left when that is done, or the time is over: it goes on at the next start with the same staging directory.
     package func drain(within limit: Duration) async -> WriteBackStatus {
-        if end.isOver { tree.detach() }
         let status = await tree.drain(within: limit)
         if status.isSettled {
             log.info("everything that was written is in the bucket", ["source": LogValue(administration.source)])

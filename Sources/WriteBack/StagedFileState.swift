@@ -97,6 +97,9 @@ package struct StagedFileState: Sendable {
         return (token, change(range))
     }
 
+    /// Whether a write of some of these bytes has begun and not ended.
+    package func isBeingWritten(_ range: Range<Int>) -> Bool { writes.values.contains { $0.range.overlaps(range) } }
+
     /// The bytes are in the staging file; without `checksums`, some of them may be, and nothing counts.
     ///
     /// - Parameter checksums: as `ChecksumRuns.pieces` makes them of the bytes.

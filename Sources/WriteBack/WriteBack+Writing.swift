@@ -132,7 +132,8 @@ extension WriteBack {
         struct Begun {
             var token: Int
             var file: any WritableFile
-            var isOver: Bool
+            /// The bytes must not be there before all records so far are.
+            var waits: Bool
         }
         do throws(Errno) {
             let (begun, position) = try change { (core) throws(Errno) -> Begun in
@@ -142,12 +143,14 @@ extension WriteBack {
                 let isOver =
                     state.staged[node]?.runs.hasRun(in: range) == true || state.names.files[node]?.isReady == true
                     || state.names.isCurrent(node)
+                // Another write of these bytes may be waiting for the same record.
+                let waits = isOver || state.staged[node]?.isBeingWritten(range) == true
                 if isOver { try core.engine.record(.overwriting(node, range)) }
                 guard let (token, invalid) = core.engine.state.staged[node]?.beginWrite(range) else { throw .stale }
                 core.engine.drop(node, invalid)
-                return Begun(token: token, file: file, isOver: isOver)
+                return Begun(token: token, file: file, waits: waits)
             }
-            guard begun.isOver else {
+            guard begun.waits else {
                 return finish(node, begun.token, room, bytes, range, begun.file, completion)
             }
             let copy = Array(bytes)

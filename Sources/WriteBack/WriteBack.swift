@@ -180,7 +180,7 @@ package final class WriteBack: Sendable {
     /// Changes the engine, enqueues the records, and begins what is to be done.
     ///
     /// - Returns: what `body` returned, and the position behind all records so far; nil when there is none.
-    /// - Throws: what `body` throws.
+    /// - Throws: what `body` throws; `inputOutput`, without calling it, after `close`.
     @discardableResult
     func change<Value>(
         _ body: (inout Core) throws(Errno) -> Value
@@ -188,9 +188,10 @@ package final class WriteBack: Sendable {
         var actions: [WriteBackAction] = []
         var calls: [@Sendable () -> Void] = []
         let result = core.withLock { core -> (Result<Value, Errno>, JournalPosition?) in
+            // What is changed now would be in no journal: a writer must not be told that it is safe.
+            if core.isClosed { return (.failure(.inputOutput), core.position) }
             let result: Result<Value, Errno>
             do throws(Errno) { result = .success(try body(&core)) } catch { result = .failure(error) }
-            if core.isClosed { return (result, core.position) }
             var isDone = false
             repeat {
                 let more = core.engine.next()

@@ -83,12 +83,14 @@ extension WriteBack {
             }
             waiter?.resume()
         }
-        let alarm = Task { [time] in
-            try? await time.sleep(for: limit)
-            end()
-        }
+        var alarm: Task<Void, Never>?
         await withCheckedContinuation { continuation in
             isOver.withLock { $0 = continuation }
+            // Not before: an alarm that finds nobody never rings again.
+            alarm = Task { [time] in
+                try? await time.sleep(for: limit)
+                end()
+            }
             update { core in
                 core.engine.drain()
                 core.lastWatcher += 1
@@ -98,7 +100,7 @@ extension WriteBack {
                 }
             }
         }
-        alarm.cancel()
+        alarm?.cancel()
         return status
     }
 }

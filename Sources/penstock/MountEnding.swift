@@ -36,7 +36,8 @@ final class MountEnding: Sendable {
     /// From now on there is something to stop.
     func mounted(_ stop: @escaping Stop) { state.withLock { $0 = .mounted(stop) } }
 
-    /// The mount is gone: the next signal ends the process at once. Does not return when a signal was first, whose way it is to
+    /// The mount is gone, and what is left to do is done by who called: the first signal lets him, and a later one ends the
+    /// process at once. Does not return when a signal was first, whose way it is to
     /// end the process.
     func unmounted() async {
         let isFirst = state.withLock { state in
@@ -51,11 +52,16 @@ final class MountEnding: Sendable {
         let now = SystemTime().now()
         let before = state.withLock { state in
             let before = state
-            if case .mounted = before { state = .ending(since: now) }
+            switch before {
+            case .mounted, .unmounted: state = .ending(since: now)
+            case .starting, .ending: break
+            }
             return before
         }
         if case .ending(let since) = before, since.duration(to: now) < Self.patience { return }
-        // Nothing is mounted, or the user is out of patience.
+        // It is ending already: umount(8), and then a signal.
+        if case .unmounted = before { return }
+        // Nothing is mounted yet, or the user is out of patience.
         guard case .mounted(let stop) = before else { _exit(128 + number) }
         // Not on this thread, so that a second signal is heard.
         Task { endProcess(await stop().rawValue) }

@@ -130,6 +130,19 @@ import Testing
         }
     }
 
+    /// Each failure was counted twice, after which the loop did not let libcurl make the next connection.
+    @Test func afterAConnectionThatFailedTheNextIsMade() async throws {
+        let closed = try ScriptedServer(answering: { _ in ScriptedReply(200) })
+        closed.stop()
+        let server = try ScriptedServer(answering: { _ in ScriptedReply(200, text: "1234") })
+        try await withEngine { engine in
+            for _ in 0..<3 { #expect(await engine.fetch(download(closed.url, 4)).failure?.code == .connect) }
+            var good = download(server.url, 4)
+            good.request.timeouts.deadline = SystemTime().now().advanced(by: .seconds(20))
+            #expect(await engine.fetch(good).delivered == 4)
+        }
+    }
+
     @Test func nobodyListensIsNoConnection() async throws {
         let server = try ScriptedServer(answering: { _ in ScriptedReply(200) })
         server.stop()

@@ -51,6 +51,9 @@ final class MountedPrefix: Sendable {
     /// The process that was started.
     var processID: Int32 { program.processID }
 
+    /// Waits for its end.
+    func ended() async throws -> EndedProgram { try await program.ended() }
+
     /// Ends it as a person does.
     @discardableResult
     func unmount(expecting status: Int32 = 0) async throws -> EndedProgram {

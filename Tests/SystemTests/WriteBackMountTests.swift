@@ -144,6 +144,21 @@ import Testing
         #expect(try await stored() == ["file": Data("kept".utf8)])
     }
 
+    /// As service managers do it: umount(8), and SIGTERM while it drains.
+    @Test func aSignalAfterAnUnmountLetsItDrain() async throws {
+        var refusal = FaultRule(.answer(.init(503)), path: "upload")
+        refusal.times = nil
+        let rule = servers.control.add(refusal)
+        let mount = try await mounted(["--drain-timeout", "60s"])
+        try write(Data("kept".utf8), to: mount.path("file"))
+        #expect(umount2(mount.path, 0) == 0, "errno \(errno)")
+        kill(try #require(KeptProcesses(keeper: mount.processID).worker), SIGTERM)
+        servers.control.removeRule(rule)
+        let ended = try await mount.ended()
+        #expect(ended.status == 0, "\(ended)")
+        #expect(try await stored() == ["file": Data("kept".utf8)])
+    }
+
     @Test func aStagingDirectoryBelongsToOneMount() async throws {
         let mount = try await mounted()
         let second = servers.root.appending(path: "second")

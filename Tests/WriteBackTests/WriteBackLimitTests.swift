@@ -53,6 +53,25 @@ import Testing
         #expect(life.mount.status.isSettled)
     }
 
+    /// The mount may have users for a moment after it has drained.
+    @Test func afterTheEndNothingIsPromisedAnyMore() async throws {
+        let life = try WriteBackLife(seed: 9)
+        let handle = try await life.create("a")
+        try await life.write([1, 2, 3], handle, at: 0)
+        life.mount.close()
+        await #expect(throws: Errno.inputOutput) { try await life.write([4], handle, at: 3) }
+        await #expect(throws: Errno.inputOutput) { try await life.create("b") }
+    }
+
+    @Test func aDrainWithoutTimeEndsAtOnce() async throws {
+        let life = try WriteBackLife(seed: 10)
+        let handle = try await life.create("a")
+        try await life.write([1, 2, 3], handle, at: 0)
+        let status = await life.mount.drain(within: .zero)
+        #expect(!status.isSettled)
+        #expect(status.waiting.count == 1)
+    }
+
     @Test func whatSomebodyElseWroteStaysAndTheStatusSaysSo() async throws {
         let life = try WriteBackLife(seed: 5)
         let handle = try await life.create("a")

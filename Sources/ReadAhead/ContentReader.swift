@@ -13,8 +13,14 @@ package final class ContentReader: Sendable {
     private struct State {
         var plan: ReadAheadPlan
         var load: LoadPlan?
+        var pass: Pass?
         var isHeaderAsked = false
         var nearEnd: Notice?
+
+        /// What of a wish was not read yet.
+        func wished(_ wish: ReadAheadPlan.Wish?) -> (wish: ReadAheadPlan.Wish, blocks: Range<Int>)? {
+            wish.map { ($0, pass?.unread($0.blocks) ?? $0.blocks) }
+        }
     }
 
     /// A file is near its end when so much of it has not been asked for, and at most a quarter.
@@ -41,8 +47,15 @@ package final class ContentReader: Sendable {
         self.cache = cache
         self.streams = streams
         self.format = format
-        let load = format != nil && content.size <= LoadPlan.largestFile ? LoadPlan(size: content.size) : nil
-        state = Lock(State(plan: ReadAheadPlan(size: content.size), load: load, nearEnd: nearEnd))
+        let isLoadable = format != nil && content.size <= LoadPlan.largestFile
+        state = Lock(
+            State(
+                plan: ReadAheadPlan(size: content.size),
+                load: isLoadable ? LoadPlan(size: content.size) : nil,
+                pass: isLoadable ? Pass(size: content.size) : nil,
+                nearEnd: nearEnd
+            )
+        )
         content.whenAheadOfReaders { [weak self] in self?.goOn() }
     }
 
@@ -68,18 +81,23 @@ package final class ContentReader: Sendable {
         // It comes whole with the first read, and takes nothing from those who stream.
         if content.isProvenWhole { return }
         let limit = min(cache.budget / 2 / streams.note(content.id), cache.flightWindow)
-        guard let wish = state.withLock({ $0.plan.note(range, windowLimit: limit) }) else { return }
-        let block = isAwaited ? range.offset / BlockGeometry.blockSize : nil
-        let end = cache.readAhead(content, wish.blocks, awaited: block)
+        let wish = state.withLock { state in
+            defer { state.pass?.note(range) }
+            return state.wished(state.plan.note(range, windowLimit: limit))
+        }
+        fetch(wish, awaited: isAwaited ? range.offset / BlockGeometry.blockSize : nil)
+    }
+
+    private func fetch(_ wished: (wish: ReadAheadPlan.Wish, blocks: Range<Int>)?, awaited: Int? = nil) {
+        guard let (wish, blocks) = wished else { return }
+        let end = blocks.isEmpty ? blocks.upperBound : cache.readAhead(content, blocks, awaited: awaited)
         state.withLock { $0.plan.taken(wish, through: end) }
     }
 
     /// A reader waits while what lies behind comes in: the line must not run empty for one request that is late.
     private func goOn() {
         let limit = min(cache.budget / 2 / streams.count, 2 * cache.flightWindow)
-        guard let wish = state.withLock({ $0.plan.goOn(limit: limit) }) else { return }
-        let end = cache.readAhead(content, wish.blocks)
-        state.withLock { $0.plan.taken(wish, through: end) }
+        fetch(state.withLock { state in state.wished(state.plan.goOn(limit: limit)) })
     }
 
     /// What only files in known formats get: behind the reads and their streams.

@@ -48,6 +48,16 @@ final class MountedPrefix: Sendable {
         return contents
     }
 
+    /// The sum of a counter over its labels, as the mount tells it over its socket.
+    func metric(_ name: String) throws -> Double {
+        let socket = try Command.run("getfattr", ["--only-values", "-n", "user.penstock.socket", directory.path]).output
+        let reply = try Command.run("curl", ["-sf", "--unix-socket", socket, "http://localhost/metrics"])
+        guard reply.status == 0 else { throw NotMounted(reason: "\(reply)") }
+        let lines = reply.output.split(separator: "\n").filter { $0.hasPrefix(name + " ") || $0.hasPrefix(name + "{") }
+        guard !lines.isEmpty else { throw NotMounted(reason: "no metric \(name)") }
+        return lines.compactMap { $0.split(separator: " ").last.flatMap { Double($0) } }.reduce(0, +)
+    }
+
     /// The process that was started.
     var processID: Int32 { program.processID }
 

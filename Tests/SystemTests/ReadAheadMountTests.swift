@@ -100,7 +100,9 @@ import Testing
             #expect(isSame(Array(mapped), bytes[tensor]))
         }
         let sent = servers.control.mediaBytes.values.reduce(0, +)
-        #expect(sent <= bytes.count + bytes.count / 20 + (1 << 20), "\(sent) bytes for \(bytes.count)")
+        // A second request for what a slow connection brings is counted as whole: on a busy machine even these are slow.
+        let given = try mount.metric("penstock_hedges_total") * Double(8 << 20)
+        #expect(Double(sent) <= Double(bytes.count) * 1.05 + 0x10_0000 + given, "\(sent) bytes for \(bytes.count)")
         try await mount.unmount()
     }
 

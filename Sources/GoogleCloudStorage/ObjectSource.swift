@@ -156,9 +156,11 @@ private final class Reading: Sendable {
         let tap = read.tap.map { tap -> @Sendable (Int, UnsafeRawBufferPointer) -> Void in
             { offset, bytes in tap(begun.received + offset, bytes) }
         }
-        let sent = read.observer.map { observer -> @Sendable () -> Void in { observer(.sent) } }
+        let notice = read.observer.map { observer -> @Sendable (DownloadNotice) -> Void in
+            { observer($0 == .sent ? .sent : .behind) }
+        }
         let place = read.bufferOffset + begun.received
-        let download = HTTPDownload(request, into: read.buffer, at: place, tap: tap, sent: sent) { head in
+        let download = HTTPDownload(request, into: read.buffer, at: place, tap: tap, notice: notice) { head in
             guard (200..<300).contains(head.status) else { return .collect(limit: 65_536) }
             switch expected.check(head) {
             case .success(let count): return .deliver(count: count)

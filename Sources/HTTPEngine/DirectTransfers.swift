@@ -255,16 +255,17 @@ final class DirectTransfers {
     }
 
     private func goOn(_ connection: DirectConnection) {
-        guard send(connection) else { return }
+        guard send(connection), let transfer = connection.exchange?.transfer else { return }
         var left = Self.turn
         while left > 0, let (count, isFull) = receive(connection) {
             left -= count
             // A socket that gave less than there was room for is empty. Of TLS one cannot know: a record at a time comes.
-            if !isFull, !connection.isSecure { return }
+            if !isFull, !connection.isSecure { break }
         }
-        if left <= 0, connection.isSecure, connections[connection.number] != nil {
-            unfinished.insert(connection.number)
-        }
+        // Closed meanwhile, or it carries the next one.
+        guard connections[connection.number]?.exchange?.transfer === transfer else { return }
+        if left <= Self.turn / 2 { transfer.behind() }
+        if left <= 0, connection.isSecure { unfinished.insert(connection.number) }
     }
 
     /// Receives once; nil when the exchange is over, or nothing is there.

@@ -216,6 +216,15 @@ package enum HTTPBodyDisposition: Sendable {
     case collect(limit: Int)
 }
 
+/// What a download does that its bytes do not tell.
+package enum DownloadNotice: Hashable, Sendable {
+    /// The request goes out on a connection that is there, new or used before; twice when the first turns out dead.
+    case sent
+    /// Much had come since the connection had its last turn: this machine is behind. Not told of downloads that libcurl
+    /// carries.
+    case behind
+}
+
 /// A request whose body goes straight into memory that the caller owns.
 package struct HTTPDownload: Sendable {
     package var request: HTTPRequest
@@ -225,23 +234,22 @@ package struct HTTPDownload: Sendable {
     package var decide: @Sendable (HTTPResponseHead) -> HTTPBodyDisposition
     /// Sees each delivered piece, with its offset in the delivered bytes, on the engine's thread; must not block.
     package var tap: (@Sendable (Int, UnsafeRawBufferPointer) -> Void)?
-    /// Told when the request goes out on a connection that is there, new or used before; twice when the first turns out
-    /// dead. On the engine's thread; must not block.
-    package var sent: (@Sendable () -> Void)?
+    /// On the engine's thread; must not block.
+    package var notice: (@Sendable (DownloadNotice) -> Void)?
 
     package init(
         _ request: HTTPRequest,
         into buffer: BufferLease,
         at bufferOffset: Int,
         tap: (@Sendable (Int, UnsafeRawBufferPointer) -> Void)? = nil,
-        sent: (@Sendable () -> Void)? = nil,
+        notice: (@Sendable (DownloadNotice) -> Void)? = nil,
         decide: @escaping @Sendable (HTTPResponseHead) -> HTTPBodyDisposition
     ) {
         self.request = request
         self.buffer = buffer
         self.bufferOffset = bufferOffset
         self.tap = tap
-        self.sent = sent
+        self.notice = notice
         self.decide = decide
     }
 }

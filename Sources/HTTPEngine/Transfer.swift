@@ -69,8 +69,13 @@ final class Transfer: @unchecked Sendable {  // owned by one thread at a time, a
         }
         wasConnected = true
         changeClock { $0.connected(at: now()) }
-        if case .download(let download) = target { download.sent?() }
+        if case .download(let download) = target { download.notice?(.sent) }
         return true
+    }
+
+    /// There was more than was taken.
+    func behind() {
+        if case .download(let download) = target { download.notice?(.behind) }
     }
 
     /// What a header line was.

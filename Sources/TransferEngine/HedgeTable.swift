@@ -20,6 +20,9 @@ package import LinuxPlatform
 //
 // When more than half of four or more requests look ill at once, it is the network and not a connection: then four times
 // as much patience is asked for, and slowness does not count. While the store asks to slow down it is twice as much.
+//
+// A read whose bytes were there before they were taken is not slow: this machine is. A second request would only throw away
+// what lies in the socket, megabytes of it.
 
 /// The reads of one store that are on their way, and what the store has taught. No clock, no locks, no I/O.
 package struct HedgeTable: Sendable {
@@ -73,6 +76,8 @@ package struct HedgeTable: Sendable {
         var progress: (received: Int, at: MonotonicInstant)?
         /// Where the stretch began whose rate is looked at.
         var mark: (received: Int, at: MonotonicInstant)?
+        /// Since then this machine was behind.
+        var isBehind = false
     }
 
     package static let maximumHedges = 3
@@ -129,6 +134,9 @@ package struct HedgeTable: Sendable {
         read.mark = (received, now)
         reads[id] = read
     }
+
+    /// Bytes of the read had come before they were taken.
+    package mutating func behind(_ id: ReadID) { reads[id]?.isBehind = true }
 
     /// The read's request ended; `received` bytes of the read are there.
     package mutating func ended(_ id: ReadID, received: Int, now: MonotonicInstant) -> Next {
@@ -219,6 +227,8 @@ package struct HedgeTable: Sendable {
             let stretch = mark.at.duration(to: now)
             guard stretch >= NetworkEstimate.floor else { return nil }
             read.mark = (received, now)
+            defer { read.isBehind = false }
+            if read.isBehind { return nil }
             let rate = Double(received - mark.received) / stretch.inSeconds
             let isSlow = received > mark.received && estimate.isWorthReplacing(rate: rate, left: read.count - received)
             return isSlow ? (.slow, mark.at) : nil

@@ -89,6 +89,7 @@ private final class HedgedReading: Sendable {
             observer: { [read, hedger, meter] event in
                 switch event {
                 case .sent: hedger.sent(meter)
+                case .behind: hedger.behind(meter)
                 case .paused(let isThrottled): hedger.paused(meter, isThrottled: isThrottled)
                 }
                 read.observer?(event)

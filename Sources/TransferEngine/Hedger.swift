@@ -51,6 +51,9 @@ package final class Hedger: Sendable {
         state.withLock { $0.table.paused(meter.id, isThrottled: isThrottled, now: now) }
     }
 
+    /// Much had come before it was taken.
+    func behind(_ meter: ReadMeter) { state.withLock { $0.table.behind(meter.id) } }
+
     /// So many more bytes are there.
     func received(_ meter: ReadMeter, _ count: Int) {
         let before = meter.received.wrappingAdd(count, ordering: .relaxed).oldValue

@@ -47,7 +47,7 @@ import Testing
             into: BufferLease(size: 10),
             at: 0,
             tap: { _, _ in events.withLock { $0.append("bytes") } },
-            sent: { events.withLock { $0.append("sent") } },
+            notice: { notice in events.withLock { $0.append("\(notice)") } },
             decide: { _ in .deliver(count: 10) }
         )
         try await withEngine(carrying(inPlace)) { engine in
@@ -55,6 +55,25 @@ import Testing
         }
         // On a new connection and on one that was used before.
         #expect(events.withLock { $0 } == ["sent", "bytes", "sent", "bytes"])
+    }
+
+    @Test func tellsWhenMoreHadComeThanWasTaken() async throws {
+        let body = [UInt8](repeating: 7, count: 16 << 20)
+        let server = try ScriptedServer(answering: { _ in ScriptedReply(200, body: body) })
+        let behind = Lock(0)
+        let sum = Lock(0)
+        let download = HTTPDownload(
+            HTTPRequest("GET", server.url),
+            into: BufferLease(size: body.count),
+            at: 0,
+            // Slower than any server: what comes meanwhile lies in the socket.
+            tap: { _, bytes in sum.withLock { $0 += bytes.reduce(0) { $0 + Int($1) } } },
+            notice: { notice in if notice == .behind { behind.withLock { $0 += 1 } } },
+            decide: { _ in .deliver(count: body.count) }
+        )
+        try await withEngine(carrying(true)) { engine in _ = try await engine.fetch(download).get() }
+        #expect(sum.withLock { $0 } == 7 * body.count)
+        #expect(behind.withLock { $0 } > 0)
     }
 
     @Test(arguments: [true, false]) func collectsAnErrorsTextUpToItsLimit(inPlace: Bool) async throws {

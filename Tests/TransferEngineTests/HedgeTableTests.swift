@@ -119,6 +119,27 @@ struct HedgeTableTests {
         #expect((500_000...800_000).contains(stop.extraBytes))
     }
 
+    @Test func aBodyThatThisMachineIsTooSlowForIsWaitedFor() throws {
+        var bench = Bench.learned()
+        let id = bench.begin()
+        bench.pass(30)
+        bench.receive(id, 1)
+        for _ in 0..<10 {
+            bench.pass(10)
+            bench.receive(id, 200_000)
+            bench.table.behind(id)
+            #expect(bench.look() == [])
+        }
+        // It keeps up again, and the connection is what is slow.
+        var stops: [HedgeTable.Stop] = []
+        for _ in 0..<12 where stops.isEmpty {
+            bench.pass(10)
+            bench.receive(id, 200_000)
+            stops = bench.look()
+        }
+        #expect(stops.map(\.complaint) == [.slow])
+    }
+
     @Test func aSlowBodyThatIsNearlyThereIsWaitedFor() {
         var bench = Bench.learned()
         let id = bench.begin()

@@ -171,10 +171,7 @@ class WritablePenstock:
     name = "penstock"
 
     def __init__(self, endpoint: str, environment: dict, scratch: pathlib.Path):
-        self.environment = environment | {
-            "STORAGE_EMULATOR_HOST": endpoint,
-            "PENSTOCK_RUNTIME_DIR": str(scratch / "runtime"),
-        }
+        self.environment = environment | {"STORAGE_EMULATOR_HOST": endpoint}
         self.scratch, self.staging = scratch, scratch / "staging"
 
     def mount(self, prefix: str, is_delayed: bool) -> Mount:

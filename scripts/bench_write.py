@@ -1,10 +1,11 @@
 """Measures writing through mounts on this machine, and prints one table.
 
-Penstock's mount for checkpoints, rclone's (`--vfs-cache-mode writes`), and the limit write the same bytes; the emulator's bucket takes
-them. The limit is, row by row: the same writer on the disk itself, a FUSE server that throws everything away, or raw uploads
-by curl. Round after round, every second one in the opposite order; every run begins with a fresh mount and an empty bucket. "Of
-the limit" is taken within a round, and its median over the rounds counts. What was published is compared with what was
-written by its checksum, whose arrival is what "published" waits for. docs/PERFORMANCE.md says how to read the table.
+Penstock's mount for checkpoints, rclone's (`--vfs-cache-mode writes`), and the limit write the same bytes; the emulator's
+bucket takes them. The limit is, row by row: the same writer on the disk itself, a FUSE server that throws everything away,
+or raw uploads by curl. Round after round, every second one in the opposite order; every run begins with a fresh mount and
+an empty bucket. "Of the limit" is taken within a round, and its median over the rounds counts. What was published is
+compared with what was written by its checksum, whose arrival is what "published" waits for. docs/PERFORMANCE.md says how
+to read the table.
 
     --rounds N     how often each contender runs (default 7)
     --rows A,B     only these; --rows help lists them
@@ -12,7 +13,7 @@ written by its checksum, whose arrival is what "published" waits for. docs/PERFO
     --size MIB     of the large file (default 2048); four at once are a quarter of it each
     --rate MB      each connection takes only so much in a second; the limit is then one of them
     --latency MS   before the bucket begins each of its answers
-    --only NAME    only penstock, rclone or limit
+    --only A,B     only these of penstock, rclone and limit
     --bucket DIR   where the bucket is kept (default: /dev/shm where there is room, so that it writes to no disk)
 
 PENSTOCK_BENCH_DIRECTORY is on the disk that is staged to. Needs root, /dev/fuse, a C compiler, and the release programs
@@ -75,7 +76,9 @@ class Bench:
         self.penstock = WritablePenstock(endpoint, environment, scratch)
         self.rclone = WritableRclone(endpoint, environment, scratch)
         self.limits = Limits(endpoint, scratch)
-        self.contenders = [each for each in [self.penstock, self.rclone, self.limits] if options.only in each.name]
+        wanted = options.only.split(",")
+        every = [self.penstock, self.rclone, self.limits]
+        self.contenders = [each for each in every if any(name in each.name for name in wanted)]
         self.mounts: list = []
         self.number, self.failures = 0, []
 

@@ -1,13 +1,15 @@
 // A FUSE server that throws away what is written to it: null_filesystem DIRECTORY, until SIGTERM.
 //
 // It is the limit of the write benchmark (bench_write.py): what the kernel, the protocol and one copy out of the writer's
-// memory cost by themselves. Whatever a server does with the bytes comes on top of that. It is written in C over libfuse's low-level
-// interface because a slower server would be a lower limit; it is not part of Penstock, and only the benchmark compiles it.
+// memory cost by themselves. Whatever a server does with the bytes comes on top of that. It is written in C over libfuse's
+// low-level interface because a slower server would be a lower limit; it is not part of Penstock, and only the benchmark
+// compiles it.
 //
-// It asks the kernel for the same as a writable mount of Penstock does (Sources/FUSEMount, FUSESession.negotiate): no write-back
-// cache, so that each write(2) waits for its answer; requests of up to 1 MiB; several threads, each with a device of its own; no
-// splicing; O_TRUNC with the open; caches kept. Penstock also agrees to FUSE_HANDLE_KILLPRIV_V2, which libfuse 3.14 does not
-// know: otherwise the kernel would ask for security.capability before each write. Here it asks once, since no attributes are served.
+// It asks the kernel for the same as a writable mount of Penstock does (Sources/FUSEMount, FUSESession.negotiate): no
+// write-back cache, so that each write(2) waits for its answer; requests of up to 1 MiB; several threads, each with a device
+// of its own; no splicing; O_TRUNC with the open; caches kept. Penstock also agrees to FUSE_HANDLE_KILLPRIV_V2, which
+// libfuse 3.14 does not know: otherwise the kernel would ask for security.capability before each write. Here it asks once,
+// since no attributes are served.
 //
 // Names are not kept: files are made in the one directory, written, and closed. Nothing can be found again.
 

@@ -65,6 +65,8 @@ release: ## Build the two programs for use: optimised, the Swift runtime linked 
 bench: setup release ## Measure against the other ways to do it, on this machine, and print a table
 	@PENSTOCK_BINARIES="$(BINARIES)" $(PYTHON) scripts/bench.py
 	@PENSTOCK_BINARIES="$(BINARIES)" $(PYTHON) scripts/bench_read.py
+	@PENSTOCK_BINARIES="$(BINARIES)" $(PYTHON) scripts/bench_write.py
+	@PENSTOCK_BINARIES="$(BINARIES)" $(PYTHON) scripts/bench_write.py --rate 40 --rows published --only penstock,limit
 
 clean: ## Remove what was built; the Python environments too
 	rm -rf .build .build-* .venv-*

@@ -256,14 +256,19 @@ class NginxRequests:
             return log.read().count(b"\n")
 
 
+#: Who asks for what only a benchmark wants to know.
+OWN_AGENT = "penstock-bench"
+
+
 class EmulatorRequests:
-    """Counts requests in the emulator's log."""
+    """Counts requests in the emulator's log, without the benchmark's own."""
 
     def __init__(self, endpoint: str):
         self.endpoint, self.last = endpoint, 0
 
     def _numbers(self, after: int) -> list:
-        return [entry["number"] for entry in get_json(f"{self.endpoint}/_emulator/log?after={after}")["requests"]]
+        entries = get_json(f"{self.endpoint}/_emulator/log?after={after}")["requests"]
+        return [entry["number"] for entry in entries if entry["headers"].get("user-agent") != OWN_AGENT]
 
     def mark(self) -> int:
         self.last = max(self._numbers(self.last), default=self.last)
@@ -273,8 +278,9 @@ class EmulatorRequests:
         return len(self._numbers(mark))
 
 
-def set_distance(endpoint: str, milliseconds: int, bytes_per_second: int) -> None:
-    """From now on the emulator's Cloud Storage is far away."""
-    rule = {"server": "gcs", "times": None, "action": {"latencyMilliseconds": milliseconds, "bytesPerSecond": bytes_per_second}}
+def set_distance(endpoint: str, milliseconds: int, bytes_per_second: int, receives: bool = False) -> None:
+    """From now on the emulator's Cloud Storage is far away: each connection sends, or receives, no faster than that."""
+    rate = "receiveBytesPerSecond" if receives else "bytesPerSecond"
+    rule = {"server": "gcs", "times": None, "action": {"latencyMilliseconds": milliseconds, rate: bytes_per_second}}
     request = urllib.request.Request(f"{endpoint}/_emulator/faults", json.dumps(rule).encode(), method="POST")
     DIRECT.open(request, timeout=60).close()

@@ -50,6 +50,15 @@ enum ReadOnlyOperations {
                 fuse_reply_err(request, Errno(error).code)
             }
         }
+        table.readlink = { request, node in
+            guard let (session, reply) = FUSEOperations.park(request, ReadOnlySession.self) else { return }
+            session.filesystem.linkTarget(NodeID(node)) { result in
+                switch result {
+                case .success(let target): reply.target(target)
+                case .failure(let error): reply.error(error)
+                }
+            }
+        }
         table.statfs = { request, _ in
             guard let request, let session = ReadOnlySession.of(request) else { return }
             var totals = session.totals

@@ -51,7 +51,7 @@ extension ReadOnlySession {
     func status(_ attributes: NodeAttributes) -> stat {
         var status = stat()
         status.st_ino = UInt(attributes.number)
-        status.st_mode = attributes.isDirectory ? S_IFDIR | 0o555 : S_IFREG | 0o444
+        status.st_mode = attributes.isDirectory ? S_IFDIR | 0o555 : attributes.isLink ? S_IFLNK | 0o777 : S_IFREG | 0o444
         // One link says of a directory that its links are not counted. Two would say that it has no directories in it:
         // fts(3) and what is built on it would not look for any.
         status.st_nlink = 1
@@ -250,7 +250,7 @@ struct DirectoryPage {
             entry = session.entry(attributes, until: listing.validUntil)
         } else {
             entry.attr.st_ino = UInt(session.filesystem.number(of: line, in: node))
-            entry.attr.st_mode = line.isDirectory ? S_IFDIR : S_IFREG
+            entry.attr.st_mode = line.isDirectory ? S_IFDIR : line.isLink ? S_IFLNK : S_IFREG
         }
         return page.add(line.name.value, entry, offset: listing.cookie(after: index))
     }

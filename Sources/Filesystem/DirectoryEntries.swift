@@ -13,6 +13,7 @@ package struct DirectoryEntries: RandomAccessCollection, Sendable {
         var commit: String?
         /// Where it is not what the directory's objects begin with and the name.
         var object: ObjectName?
+        var link: String?
     }
 
     private enum Flag {
@@ -53,7 +54,8 @@ package struct DirectoryEntries: RandomAccessCollection, Sendable {
             crc32c: flags[index] & Flag.checksum == 0 ? nil : CRC32C(checksums[index]),
             sha256: more?.sha256,
             commit: more?.commit,
-            hasTable: flags[index] & Flag.table != 0
+            hasTable: flags[index] & Flag.table != 0,
+            link: more?.link
         )
         return DirectoryEntry(file: facts, name: name)
     }
@@ -145,8 +147,8 @@ extension DirectoryEntries {
         )
         guard let file = entry.file else { return }
         let object = isUsual(file.object, entry.name) ? nil : file.object
-        guard file.sha256 != nil || file.commit != nil || object != nil else { return }
-        details[index] = Details(sha256: file.sha256, commit: file.commit, object: object)
+        guard file.sha256 != nil || file.commit != nil || file.link != nil || object != nil else { return }
+        details[index] = Details(sha256: file.sha256, commit: file.commit, object: object, link: file.link)
     }
 
     private func isUsual(_ object: ObjectName, _ name: EntryName) -> Bool {

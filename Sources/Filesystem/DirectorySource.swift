@@ -16,6 +16,8 @@ package final class FileFacts: Sendable {
     package let commit: String?
     /// Whether a table of granule CRCs belongs to it.
     package let hasTable: Bool
+    /// Where it leads, if it is a symbolic link.
+    package let link: String?
 
     package init(
         object: ObjectName,
@@ -25,7 +27,8 @@ package final class FileFacts: Sendable {
         crc32c: CRC32C?,
         sha256: String? = nil,
         commit: String? = nil,
-        hasTable: Bool = false
+        hasTable: Bool = false,
+        link: String? = nil
     ) {
         self.object = object
         self.generation = generation
@@ -35,6 +38,7 @@ package final class FileFacts: Sendable {
         self.sha256 = sha256
         self.commit = commit
         self.hasTable = hasTable
+        self.link = link
     }
 }
 
@@ -58,6 +62,9 @@ package struct DirectoryEntry: Sendable {
     }
 
     package var isDirectory: Bool { file == nil }
+    package var isLink: Bool { file?.link != nil }
+    /// What stat(2) shows of it, in bytes: of a link, how long the path is that it leads to.
+    var shownSize: Int { file.map { $0.link?.utf8.count ?? $0.size } ?? 0 }
     /// 0 for a directory.
     package var generation: Generation { file?.generation ?? Generation(0) }
 }

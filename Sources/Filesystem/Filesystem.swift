@@ -10,6 +10,7 @@ package struct NodeAttributes: Hashable, Sendable {
     /// st_ino: the same after a new mount, for the same path and generation.
     package var number: UInt64
     package var isDirectory: Bool
+    package var isLink = false
     /// In bytes; 0 for directories.
     package var size: Int
     package var modified: UnixTime
@@ -191,6 +192,7 @@ package final class Filesystem: Sendable {
             node: record.node,
             number: record.number,
             isDirectory: record.isDirectory,
+            isLink: record.isLink,
             size: record.size,
             modified: record.modified
         )

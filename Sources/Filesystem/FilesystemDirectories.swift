@@ -109,6 +109,24 @@ extension Filesystem {
             .sorted { $0.name < $1.name }
     }
 
+    // MARK: Links
+
+    /// Where a symbolic link leads, of the generation that the inode is. Fails with `stale` when that is not known any more.
+    package func linkTarget(_ node: NodeID, _ completion: @escaping Completion<String>) {
+        let (record, name) = state.withLock { ($0.inodes.record(node), $0.inodes.name(node)) }
+        guard let record, let name, record.isLink else { return completion(.failure(.stale)) }
+        if let target = facts(record)?.link { return completion(.success(target)) }
+        listing(of: record.parent) { result in
+            completion(
+                result.flatMap { listing in
+                    guard let facts = listing[name]?.file, facts.generation == record.generation, let target = facts.link
+                    else { return .failure(.stale) }
+                    return .success(target)
+                }
+            )
+        }
+    }
+
     /// What is known of a file's generation, without I/O; nil when another one stands under its name by now.
     private func facts(_ record: InodeRecord) -> FileFacts? {
         let (facts, name) = state.withLock { ($0.facts[record.node], $0.inodes.name(record.node)) }

@@ -15,6 +15,7 @@ package struct InodeRecord: Hashable, Sendable {
     package var node: NodeID
     package var parent: NodeID
     package var isDirectory: Bool
+    package var isLink = false
     /// Another generation stands under its name now.
     package var isSuperseded: Bool
     /// Of the object; 0 for directories.
@@ -40,6 +41,7 @@ final class InodeTable {
         static let directory: UInt8 = 1
         static let file: UInt8 = 2
         static let name: UInt8 = 3
+        static let link: UInt8 = 4
     }
 
     // Offsets in the cell of an inode. Byte 0 is the kind, 4 the name's first cell.
@@ -102,7 +104,7 @@ final class InodeTable {
         region = try CellRegion(adopting: descriptor)
         for cell in 1..<region.used {
             let kind = region.load(cell, 0, as: UInt8.self)
-            guard kind == Kind.directory || kind == Kind.file else { continue }
+            guard kind == Kind.directory || kind == Kind.file || kind == Kind.link else { continue }
             let record = record(at: cell)
             cells[record.node] = cell
             guard record.node != .root else { continue }
@@ -187,9 +189,10 @@ final class InodeTable {
             node: NodeID(region.lastNode),
             parent: child.parent,
             isDirectory: entry.isDirectory,
+            isLink: entry.isLink,
             isSuperseded: false,
             generation: entry.generation,
-            size: entry.file?.size ?? 0,
+            size: entry.shownSize,
             modified: entry.modified,
             number: Self.number(of: child.name, entry, in: self.record(child.parent)?.number ?? 1),
             lookups: lookups
@@ -262,6 +265,7 @@ extension InodeTable {
             node: NodeID(region.load(cell, Field.node, as: UInt64.self)),
             parent: NodeID(region.load(cell, Field.parent, as: UInt64.self)),
             isDirectory: region.load(cell, 0, as: UInt8.self) == Kind.directory,
+            isLink: region.load(cell, 0, as: UInt8.self) == Kind.link,
             isSuperseded: region.load(cell, Field.superseded, as: UInt8.self) != 0,
             generation: Generation(region.load(cell, Field.generation, as: Int64.self)),
             size: Int(region.load(cell, Field.size, as: Int64.self)),
@@ -284,7 +288,7 @@ extension InodeTable {
         region.store(UInt8(record.isSuperseded ? 1 : 0), cell, Field.superseded)
         // The kind last: a cell that is half written when the process dies is none.
         atomicMemoryFence(ordering: .releasing)
-        region.store(record.isDirectory ? Kind.directory : Kind.file, cell, 0)
+        region.store(record.isDirectory ? Kind.directory : record.isLink ? Kind.link : Kind.file, cell, 0)
     }
 
     private func write(name: EntryName, to chain: [Int]) {

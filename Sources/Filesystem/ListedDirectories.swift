@@ -246,7 +246,8 @@ package final class ListedDirectories: DirectorySource {
             modified: object.created ?? object.updated ?? modified,
             crc32c: object.crc32c,
             sha256: object.metadata[MetadataKey.sha256],
-            commit: object.metadata[MetadataKey.commit]
+            commit: object.metadata[MetadataKey.commit],
+            link: object.linkTarget
         )
     }
 

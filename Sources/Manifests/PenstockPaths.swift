@@ -182,4 +182,14 @@ package enum MetadataKey {
     package static let operation = "penstock-operation"
     /// The Hub commit it came from.
     package static let commit = "penstock-commit"
+    /// Where a symbolic link leads: of an object without bytes that a writable mount made.
+    package static let link = "penstock-link"
+}
+
+extension ObjectAttributes {
+    /// Where it leads, if it is what a writable mount made of a symbolic link: 1 to 4,095 bytes without NUL.
+    package var linkTarget: String? {
+        guard size == 0, let target = metadata[MetadataKey.link] else { return nil }
+        return (1...4095).contains(target.utf8.count) && !target.utf8.contains(0) ? target : nil
+    }
 }

@@ -8,7 +8,6 @@ enum ObjectMetadata {
     private static let user = "penstock-user"
     private static let group = "penstock-group"
     private static let modified = "penstock-modified"
-    private static let link = "penstock-link"
     /// Bytes that the store takes in all, less those of the numbers.
     static let limit = 7 << 10
 
@@ -19,7 +18,7 @@ enum ObjectMetadata {
         metadata[user] = String(attributes.user)
         metadata[group] = String(attributes.group)
         metadata[modified] = String(attributes.modified.nanoseconds)
-        if let target = attributes.link { metadata[link] = target }
+        if let target = attributes.link { metadata[MetadataKey.link] = target }
         return metadata
     }
 
@@ -34,7 +33,7 @@ enum ObjectMetadata {
             group: object.metadata[group].flatMap { UInt32($0) } ?? 0,
             time: time
         )
-        attributes.link = object.metadata[link].flatMap { $0.isEmpty || $0.utf8.count > 4095 ? nil : $0 }
+        attributes.link = object.linkTarget
         return attributes
     }
 }

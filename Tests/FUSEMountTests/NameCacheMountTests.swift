@@ -34,6 +34,21 @@ import Testing
         #expect(said == "ESTALE\nb'\\x07\\x08' ['f', 'g', 'new']")
     }
 
+    @Test func aLinkOfAWritableMountIsALinkHere() async throws {
+        let rig = try mounted(["step-3/f": [1, 2, 3]])
+        try rig.bucket.plant("last", [], metadata: ["penstock-link": "step-3"])
+        let said = try await rig.python(
+            """
+            import os, stat
+            found = {entry.name: entry.is_symlink() for entry in os.scandir(root)}
+            status = os.lstat(root + "/last")
+            print(found, os.readlink(root + "/last"), stat.S_ISLNK(status.st_mode), status.st_size)
+            print(open(root + "/last/f", "rb").read())
+            """
+        )
+        #expect(said == "{'last': True, 'step-3': False} step-3 True 6\nb'\\x01\\x02\\x03'")
+    }
+
     /// coreutils' ls asks for the ACL of every file unless it hears that there are none here.
     @Test func thereAreNoACLsAndOtherAttributesAreAbsent() async throws {
         let rig = try mounted(["f": [1]])

@@ -51,6 +51,33 @@ struct DirectoryTests {
         #expect(rig.lines.containing("a directory has the same name").count == 1)
     }
 
+    @Test func aLinkLeadsWhereItsObjectSays() async throws {
+        let time = ManualTime()
+        let bucket = MemoryBucket(time: time)
+        try bucket.plant("run/last.ckpt", [], metadata: ["penstock-link": "step-3/caf\u{e9}"])
+        let rig = try Rig(bucket: bucket, timeToLive: .seconds(60))
+        let link = try await rig.walk("run/last.ckpt")
+        #expect(link.isLink && !link.isDirectory && link.size == "step-3/caf\u{e9}".utf8.count)
+        #expect(try await rig.target(link.node) == "step-3/caf\u{e9}")
+        try bucket.plant("run/last.ckpt", [], metadata: ["penstock-link": "step-4"])
+        time.advance(by: .seconds(61))
+        #expect(try await rig.target(rig.walk("run/last.ckpt").node) == "step-4")
+        #expect(try await rig.target(link.node) == "step-3/caf\u{e9}", "an inode is one generation")
+    }
+
+    @Test(arguments: ["", "a\u{0}b", String(repeating: "x", count: 4096)])
+    func whatNoLinkCanLeadToIsAFile(target: String) async throws {
+        let bucket = MemoryBucket()
+        try bucket.plant("a", [], metadata: ["penstock-link": target])
+        try bucket.plant("b", [1], metadata: ["penstock-link": "bytes"])
+        let rig = try Rig(bucket: bucket)
+        for name in ["a", "b"] {
+            let file = try await rig.walk(name)
+            #expect(!file.isLink)
+            await #expect(throws: FilesystemError.stale) { try await rig.target(file.node) }
+        }
+    }
+
     @Test func spellingsOfAWordAreTwoNames() async throws {
         let bucket = MemoryBucket()
         try bucket.plant("caf\u{e9}", [1])

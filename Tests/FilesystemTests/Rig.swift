@@ -77,6 +77,10 @@ struct Rig {
 
     func open(_ node: NodeID) async throws(FilesystemError) { try await answer { filesystem.open(node, $0) } }
 
+    func target(_ node: NodeID) async throws(FilesystemError) -> String {
+        try await answer { filesystem.linkTarget(node, $0) }
+    }
+
     func names(_ node: NodeID) async throws(FilesystemError) -> [String] {
         let opened = try await answer { filesystem.openDirectory(node, $0) }
         defer { filesystem.releaseDirectory(opened.handle) }

@@ -51,7 +51,9 @@ extension ReadOnlySession {
     func status(_ attributes: NodeAttributes) -> stat {
         var status = stat()
         status.st_ino = UInt(attributes.number)
-        status.st_mode = attributes.isDirectory ? S_IFDIR | 0o555 : attributes.isLink ? S_IFLNK | 0o777 : S_IFREG | 0o444
+        status.st_mode = S_IFREG | 0o444
+        if attributes.isDirectory { status.st_mode = S_IFDIR | 0o555 }
+        if attributes.isLink { status.st_mode = S_IFLNK | 0o777 }
         // One link says of a directory that its links are not counted. Two would say that it has no directories in it:
         // fts(3) and what is built on it would not look for any.
         status.st_nlink = 1

@@ -111,16 +111,20 @@ extension Filesystem {
 
     // MARK: Links
 
-    /// Where a symbolic link leads, of the generation that the inode is. Fails with `stale` when that is not known any more.
+    /// Where a symbolic link leads, of the generation that the inode is.
+    ///
+    /// Fails with `stale` when that is not known any more.
     package func linkTarget(_ node: NodeID, _ completion: @escaping Completion<String>) {
         let (record, name) = state.withLock { ($0.inodes.record(node), $0.inodes.name(node)) }
         guard let record, let name, record.isLink else { return completion(.failure(.stale)) }
         if let target = facts(record)?.link { return completion(.success(target)) }
         listing(of: record.parent) { result in
+            let facts = result.map { $0[name]?.file }
             completion(
-                result.flatMap { listing in
-                    guard let facts = listing[name]?.file, facts.generation == record.generation, let target = facts.link
-                    else { return .failure(.stale) }
+                facts.flatMap { facts in
+                    guard let facts, facts.generation == record.generation, let target = facts.link else {
+                        return .failure(.stale)
+                    }
                     return .success(target)
                 }
             )

@@ -62,7 +62,7 @@ struct DirectoryTests {
         try bucket.plant("run/last.ckpt", [], metadata: ["penstock-link": "step-4"])
         time.advance(by: .seconds(61))
         #expect(try await rig.target(rig.walk("run/last.ckpt").node) == "step-4")
-        #expect(try await rig.target(link.node) == "step-3/caf\u{e9}", "an inode is one generation")
+        await #expect(throws: FilesystemError.stale) { try await rig.target(link.node) }
     }
 
     @Test(arguments: ["", "a\u{0}b", String(repeating: "x", count: 4096)])

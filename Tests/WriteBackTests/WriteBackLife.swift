@@ -45,6 +45,8 @@ final class WriteBackLife {
     var deaths = 0
     var mostUnacknowledged = 0
     var options: WriteBackOptions
+    /// The process dies at this step of its connection; see `StoreFault.killing`.
+    var killedAtStep: Int?
 
     static func options() -> WriteBackOptions {
         var options = WriteBackOptions()
@@ -91,6 +93,8 @@ final class WriteBackLife {
 
     func below(_ bound: Int) -> Int { Int(random.next() % UInt64(bound)) }
     func chance(_ percent: Int) -> Bool { below(100) < percent }
+    /// Nothing that the process does has an effect any more.
+    var isDead: Bool { disk.isDead || store.isKilled }
 
     // MARK: Deaths
 
@@ -114,6 +118,7 @@ final class WriteBackLife {
     }
 
     private func begin(isNewMount: Bool) throws {
+        killedAtStep = nil
         pending = PendingWork()
         store = MemoryObjectStore(bucket)
         mount = try Self.process(disk, bucket, pending, store, time, boot, options, isNewMount: isNewMount)
@@ -135,8 +140,13 @@ final class WriteBackLife {
 
     private func hook() -> StoreFaultHook {
         let seed = random.next()
-        let weather = weather
+        let (weather, killedAtStep, disk) = (weather, killedAtStep, disk)
         return { call in
+            if let step = killedAtStep, let kill = StoreFault.killing(atStep: step)(call) {
+                // What is dead writes nothing down.
+                disk.set(.init(diesAtChange: disk.changes))
+                return kill
+            }
             var random = SeededRandom(seed: seed ^ UInt64(call.index))
             func chance(_ percent: Int) -> Bool { Int(random.next() % 100) < percent }
             // Stores read and list again by themselves.

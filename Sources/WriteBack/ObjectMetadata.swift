@@ -12,8 +12,13 @@ enum ObjectMetadata {
     static let limit = 7 << 10
 
     static func encoded(_ attributes: NodeAttributes?, operation: String) -> [String: String] {
-        var metadata = [MetadataKey.operation: operation]
-        guard let attributes else { return metadata }
+        var metadata = attributes.map { encoded($0) } ?? [:]
+        metadata[MetadataKey.operation] = operation
+        return metadata
+    }
+
+    private static func encoded(_ attributes: NodeAttributes) -> [String: String] {
+        var metadata: [String: String] = [:]
         metadata[mode] = String(attributes.mode, radix: 8)
         metadata[user] = String(attributes.user)
         metadata[group] = String(attributes.group)
@@ -21,6 +26,14 @@ enum ObjectMetadata {
         if let target = attributes.link { metadata[MetadataKey.link] = target }
         return metadata
     }
+
+    /// What must change in an object's metadata for it to say what the attributes are. What they do not speak of stays.
+    static func changes(of metadata: [String: String], to attributes: NodeAttributes) -> [String: String] {
+        encoded(attributes).filter { metadata[$0.key] != $0.value }
+    }
+
+    /// Whether an object's metadata says the same of both.
+    static func isSame(_ one: NodeAttributes, _ other: NodeAttributes) -> Bool { encoded(one) == encoded(other) }
 
     /// Of an object that a listing showed; what it does not say is as a mount has it that only reads.
     static func decoded(_ object: ObjectAttributes, now: UnixTime) -> NodeAttributes {

@@ -36,6 +36,11 @@ extension WriteBack {
                 return true
             }
             if isGone != nil { update { $0.engine.deleted(name, generation) } }
+        case .patch(let node, let name, let generation):
+            let found = await settled(action, position, attempt) { () async throws(ObjectStoreError) in
+                try await self.patch(node, name, generation)
+            }
+            if let found { update { $0.engine.patched(node, name, generation, found) } }
         case .verify(let node, let parts):
             let missing = await settled(action, position, attempt) { () async throws(ObjectStoreError) in
                 try await self.missing(parts)
@@ -204,6 +209,36 @@ extension WriteBack {
             await pause(attempt)
             answer { $0.retry() }
         case .discard(let source): await discard(nil, source)
+        }
+    }
+
+    // MARK: Attributes
+
+    /// Gives the object the attributes that the file has now.
+    ///
+    /// - Returns: the object; nil when another, or none, stands under the name.
+    private func patch(
+        _ node: NameNode,
+        _ name: ByteName,
+        _ generation: Generation
+    ) async throws(ObjectStoreError) -> ObjectAttributes? {
+        let (attributes, position) = core.withLock { ($0.engine.state.attributes[node], $0.position) }
+        let object = try root.name(name.value)
+        guard let attributes, let found = try await find(object), found.generation == generation else { return nil }
+        let changes = ObjectMetadata.changes(of: found.metadata, to: attributes)
+        if changes.isEmpty { return found }
+        // A bucket that has what the next start does not know would be believed by nobody here, and corrected never.
+        if case .failure(let error) = await commitSafely(position) {
+            throw ObjectStoreError(.unavailable, "the journal does not take a change of attributes: \(error)")
+        }
+        // Whatever else has changed meanwhile, or this with a lost reply: the next attempt looks what is there.
+        do throws(ObjectStoreError) {
+            return try await store.patch(object, generation, metageneration: found.metageneration, metadata: changes)
+        } catch {
+            guard error.code == .invalidRequest || error.code == .unsupported else { throw error }
+            // There is no room beside what others have put into the metadata: it would be refused for ever.
+            core.withLock { $0.lastError = error }
+            return nil
         }
     }
 

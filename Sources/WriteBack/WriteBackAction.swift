@@ -19,6 +19,8 @@ enum WriteBackAction: Sendable {
     case move(NameNode, WriteIntent, ObjectIdentity?)
     /// Delete the object, until that is settled: `deleted`.
     case delete(ByteName, Generation)
+    /// Make the metadata of this generation say what the attributes are: `patched`. All records so far are made safe before.
+    case patch(NameNode, ByteName, Generation)
     /// Say which of the parts are not in the bucket any more: `verified`.
     case verify(NameNode, [Int: StoredPart])
     /// Call `elapsed` when the time is over.
@@ -35,6 +37,8 @@ enum WriteBackTimer: Hashable, Sendable {
     case tombstone(ByteName, Generation)
     /// The time in which an empty file may still get bytes, or go.
     case emptyFile(NameNode, content: Int)
+    /// The time in which changes of a file's attributes become one.
+    case patch(NameNode)
     /// The pause before something that failed is tried again.
     case retry(NameNode)
 }
@@ -66,6 +70,8 @@ package struct WriteBackOptions: Sendable {
     package var unlinkGrace = Duration.seconds(10)
     /// How long a file may be empty before it is put into the bucket.
     package var emptyGrace = Duration.seconds(5)
+    /// How long changes of attributes are collected: an object takes about one change a second.
+    package var patchGrace = Duration.seconds(1)
     /// How long what a listing said is believed.
     package var listingLife = Duration.seconds(60)
     /// The first pause after a failure, which doubles, and the longest.

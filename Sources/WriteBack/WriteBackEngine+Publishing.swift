@@ -140,6 +140,7 @@ extension WriteBackEngine {
                 attributes.map { ObjectIdentity($0) }
             )
         )
+        if case .done = outcome, let attributes { compare(node, attributes) }
     }
 
     private mutating func finish(_ node: NameNode, _ publishing: Publishing, _ outcome: PublicationOutcome) {
@@ -166,6 +167,7 @@ extension WriteBackEngine {
     private mutating func overtaken(_ node: NameNode, _ attributes: ObjectAttributes, _ operation: String) {
         let content = Self.content(ofOperation: operation) ?? 0
         note(.ended(node, content: content, .done(attributes.generation), ObjectIdentity(attributes)))
+        compare(node, attributes)
     }
 
     private mutating func consume(_ node: NameNode, _ sources: Set<ComposeSource>) {
@@ -196,6 +198,7 @@ extension WriteBackEngine {
                     ObjectIdentity(attributes)
                 )
             )
+            compare(node, attributes)
         case .notDone: note(.ended(node, content: intent.content, .failed, nil))
         case .conflict(let found):
             note(

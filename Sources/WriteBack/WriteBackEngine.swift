@@ -13,7 +13,8 @@ import ObjectStorage
 /// - The session of a part is on stable storage before its first byte is sent, and the operation of a publication before it is
 ///   written.
 /// - What all files together have sent and nobody has acknowledged is never more than the window.
-/// - When everything is published, deleted and acknowledged, no action is left.
+/// - An object is given attributes only in the generation that is known to be the file's, and after they are on stable storage.
+/// - When everything is published, patched, deleted and acknowledged, no action is left.
 struct WriteBackEngine: Sendable {
     var state: WriteBackState
     let options: WriteBackOptions
@@ -30,6 +31,10 @@ struct WriteBackEngine: Sendable {
     /// Changes that are not in the journal yet.
     private var records: [WriteBackRecord] = []
     var queue: [WriteBackAction] = []
+    /// Files whose object is being given their attributes.
+    var patching: Set<NameNode> = []
+    /// Files whose attributes were collected long enough.
+    var duePatches: Set<NameNode> = []
     private var timers: Set<WriteBackTimer> = []
     /// Files whose checksums were not compared with the disk since the machine died.
     private(set) var unchecked: Set<NameNode> = []
@@ -93,6 +98,7 @@ struct WriteBackEngine: Sendable {
             discardUpload(node)
             failures[node] = nil
             attempts[node] = nil
+            duePatches.remove(node)
             if bytes > 0 { queue.append(.release(bytes: bytes)) }
         }
         for number in state.takeGarbage() { queue.append(.remove(staging: number)) }
@@ -117,6 +123,7 @@ struct WriteBackEngine: Sendable {
         for node in state.staged.keys.sorted() { advance(node) }
         beginNames()
         for node in publications.keys.sorted() { publish(node) }
+        if !state.unpatched.isEmpty { patch() }
         for name in state.names.tombstones { waitForTombstone(name) }
         defer { queue = [] }
         return queue
@@ -250,6 +257,9 @@ struct WriteBackEngine: Sendable {
             }
         case .emptyFile(let node, let content):
             if state.names.content(node) != content || state.names.files[node]?.isReady == true { timers.remove(timer) }
+        case .patch(let node):
+            timers.remove(timer)
+            if state.unpatched.contains(node), patchTarget(node) != nil { duePatches.insert(node) }
         case .retry(let node):
             timers.remove(timer)
             failures[node] = nil
@@ -277,9 +287,9 @@ struct WriteBackEngine: Sendable {
     /// Nothing waits any more: what has a grace is done now.
     mutating func drain() { isDraining = true }
 
-    /// Whether everything that applications wrote stands in the bucket under its name, and nothing else.
+    /// Whether everything that applications wrote stands in the bucket under its name, with its attributes, and nothing else.
     var isSettled: Bool {
-        publications.isEmpty && state.intents.isEmpty && state.names.isSettled
+        publications.isEmpty && state.intents.isEmpty && state.names.isSettled && !hasPatches
             && state.staged.keys.allSatisfy { state.names.isCurrent($0) || state.names.tree.path($0) == nil }
     }
 

@@ -70,6 +70,8 @@ extension WriteBackRecord.Event {
         case .damaged: 34
         case .unproven: 35
         case .superseded: 36
+        case .patched: 37
+        case .unpatched: 38
         }
     }
 
@@ -172,6 +174,7 @@ extension WriteBackRecord.Event {
         case .deleted(let name, let generation):
             fields.text(name.value)
             fields.number(generation.value)
+        case .patched(let node): fields.node(node)
         default: encodeCheckpoint(&fields)
         }
     }
@@ -203,6 +206,7 @@ extension WriteBackRecord.Event {
         case .file(let node, let file):
             fields.node(node)
             file.encode(&fields)
+        case .unpatched(let node): fields.node(node)
         case .told(let node, let isLost):
             fields.node(node)
             fields.flag(isLost)

@@ -109,6 +109,7 @@ extension WriteBackRecord.Event {
         case 25:
             let name = try fields.byteName()
             return .deleted(name, Generation(try fields.number()))
+        case 37: return .patched(try fields.node())
         default: return try checkpoint(kind, &fields)
         }
     }
@@ -157,6 +158,7 @@ extension WriteBackRecord.Event {
             let number = try fields.number(UInt64.self)
             let node = try fields.optional()
             return .answer(number, KernelAnswer(node: node, isNew: try fields.flag()))
+        case 38: return .unpatched(try fields.node())
         default: throw .unknownKind
         }
     }

@@ -94,12 +94,16 @@ struct WriteBackRecord: Hashable, Sendable {
         case ended(NameNode, content: Int, NameOutcome, ObjectIdentity?)
         case expired(ByteName)
         case deleted(ByteName, Generation)
+        /// The object's metadata says what the attributes are, or others wrote the object.
+        case patched(NameNode)
         // Of checkpoints only.
         case counters(node: Int, cookie: Int, content: Int, parked: Int, staging: Int)
         case node(NameNode, NameTree.Entry)
         case name(NameNode, NameTable.File)
         case standing(ByteName, NameTable.Remote)
         case file(NameNode, WrittenFile)
+        /// The object's metadata may say something else than the attributes.
+        case unpatched(NameNode)
         case told(NameNode, isLost: Bool)
         case answer(UInt64, KernelAnswer)
     }

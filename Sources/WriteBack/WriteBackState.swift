@@ -18,6 +18,8 @@ struct WriteBackState: Sendable {
     private(set) var files: [NameNode: WrittenFile] = [:]
     /// Of files, directories and links; of the root, too.
     private(set) var attributes: [NameNode: NodeAttributes] = [:]
+    /// Files whose attributes were changed since the metadata of their object was known to say the same.
+    private(set) var unpatched: Set<NameNode> = []
     /// The bytes of files that are not, or not only, what stands in the bucket.
     var staged: [NameNode: StagedFileState] = [:]
     private(set) var sessions: [NameNode: [Int: UploadRecord]] = [:]
@@ -100,6 +102,7 @@ struct WriteBackState: Sendable {
             attributes[node] = nil
             staged[node] = nil
             sessions[node] = nil
+            unpatched.remove(node)
         }
     }
 
@@ -140,11 +143,15 @@ struct WriteBackState: Sendable {
             (answers, answerOrder, firstAnswer) = ([:], [], 0)
         case .attributes(let node, let new):
             guard node == names.tree.root || names.tree.entries[node] != nil else { throw .stale }
+            if files[node] != nil, let old = attributes[node], !ObjectMetadata.isSame(old, new) {
+                unpatched.insert(node)
+            }
             attributes[node] = new
         case .staged, .overwriting, .wrote, .truncated, .synced, .unsynced, .damaged, .unproven, .unstaged:
             try changeBytes(event)
-        case .session, .sessionEnded, .ready, .began, .ended, .expired, .deleted: try changeBucket(event)
-        case .counters, .node, .name, .standing, .file, .told, .answer: try restore(event)
+        case .session, .sessionEnded, .ready, .began, .ended, .expired, .deleted, .patched:
+            try changeBucket(event)
+        case .counters, .node, .name, .standing, .file, .unpatched, .told, .answer: try restore(event)
         }
         return KernelAnswer()
     }
@@ -324,6 +331,7 @@ struct WriteBackState: Sendable {
             end(intent, node, content, outcome, identity)
         case .expired(let name): names.expire(name)
         case .deleted(let name, let generation): names.finished(.delete(name, generation), .done(nil))
+        case .patched(let node): unpatched.remove(node)
         default: break
         }
     }
@@ -432,6 +440,7 @@ extension WriteBackState {
             for record in records.sorted(by: { $0.key < $1.key }) { events.append(.session(node, record.value)) }
         }
         for (_, intent) in intents.sorted(by: { $0.key < $1.key }) { events.append(.began(intent)) }
+        for node in unpatched.sorted() { events.append(.unpatched(node)) }
         for node in names.conflicts { events.append(.told(node, isLost: false)) }
         for node in names.lost { events.append(.told(node, isLost: true)) }
         for number in answerOrder[firstAnswer...] {
@@ -458,6 +467,9 @@ extension WriteBackState {
             kept.content = nil
             files[node] = kept
             staged[node] = file.content.map { StagedFileState($0, isSameBoot: true, layout: layout) }
+        case .unpatched(let node):
+            guard files[node] != nil else { throw .invalidArgument }
+            unpatched.insert(node)
         case .told(let node, let isLost): if isLost { names.lost.append(node) } else { names.conflicts.append(node) }
         case .answer(let number, let answer): keep(answer, of: number)
         default: break

@@ -366,10 +366,32 @@ def test_rsync(prefix):
         expected = tree(prefix.local)
         assert tree(mount) == expected
         assert rsync("--delete", "--itemize-changes", f"{prefix.local}/", mount) == ""
-    # rsync sets modes after it has closed a file, which may be too late for the bucket: docs/SEMANTICS.md.
-    assert sorted(prefix.names()) == sorted(expected)
+    prefix.reads_back(expected)
+
+
+def test_modes_and_times_of_what_is_published(prefix):
+    """Set when the content is in the bucket already, as by rsync, which sets them after close(2)."""
+    with prefix.writing() as mount:
+        file = mount / "file"
+        file.write_bytes(b"content")
+        programs.penstock(prefix.hub, "flush", str(mount), "--timeout", "30s")
+        file.chmod(0o751)
+        os.utime(file, ns=(1_600_000_000_123_456_789,) * 2)
+        expected, moments = tree(mount), times(mount)
+        assert expected["file"][1] == "0o751" and moments == {"file": 1_600_000_000_123_456_789}
     with prefix.writing("second") as second:
-        assert without_modes(tree(second)) == without_modes(expected)
+        assert tree(second) == expected
+        assert times(second) == moments
+
+
+def test_links_on_a_mount_that_only_reads(prefix):
+    """`last.ckpt` is a link, and so is each file of a snapshot in a cache of the Hub."""
+    with prefix.writing() as mount:
+        (mount / "epoch-3.ckpt").write_bytes(b"weights")
+        (mount / "last.ckpt").symlink_to("epoch-3.ckpt")
+    with prefix.serving() as second:
+        assert (second / "last.ckpt").read_bytes() == b"weights"
+        assert os.readlink(second / "last.ckpt") == "epoch-3.ckpt"
 
 
 GIT = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b"}

@@ -242,6 +242,26 @@ final class WriteBackLife {
         return try copy.get()
     }
 
+    func setMode(_ path: String, _ mode: UInt16) async throws(Errno) {
+        var changes = AttributeChanges()
+        changes.mode = mode
+        let (mount, node, request, wanted) = (mount, try await lookup(path), request(), changes)
+        _ = try await call { mount.setAttributes(request, node, wanted, through: nil, $0) }.get()
+    }
+
+    /// What the mount says of a file.
+    func attributes(_ path: String) async throws(Errno) -> TreeAttributes {
+        let (mount, node, request) = (mount, try await lookup(path), request())
+        return try await call { mount.attributes(request, node, $0) }.get().attributes
+    }
+
+    /// What another mount would make of the metadata that stands in the bucket.
+    func described(_ path: String) -> NodeAttributes? {
+        bucket.objects.first { $0.name.value == "run/" + path }.map {
+            ObjectMetadata.decoded($0, now: UnixTime(seconds: 0))
+        }
+    }
+
     func release(_ handle: TreeHandle) async throws(Errno) {
         let (mount, request) = (mount, request())
         try await call { mount.release(request, handle, $0) }.get()

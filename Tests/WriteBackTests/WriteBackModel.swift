@@ -11,6 +11,7 @@ final class WriteBackModel {
     final class Inode {
         var bytes: [UInt8] = []
         var writers = 0
+        var mode: UInt16 = 0o644
     }
 
     struct Open {
@@ -96,12 +97,13 @@ final class WriteBackModel {
 
     /// Something that an application does.
     func operate() async throws {
-        switch life.below(12) {
+        switch life.below(14) {
         case 0, 1, 2: try await create()
         case 3, 4, 5, 6: try await write()
         case 7: try await truncate()
         case 8, 9: try await close()
         case 10: try await rename()
+        case 11, 12: try await changeMode()
         default: life.below(2) == 0 ? try await unlink() : try await synchronizeOrRead()
         }
     }
@@ -182,6 +184,19 @@ final class WriteBackModel {
         if expected == nil, old != new, let inode = files.removeValue(forKey: old) { files[new] = inode }
     }
 
+    private func changeMode() async throws {
+        let path = anyName()
+        guard let inode = files[path] else { return }
+        var changes = AttributeChanges()
+        changes.mode = UInt16(life.below(512))
+        inode.mode = changes.mode ?? 0
+        let (node, wanted) = (try await life.lookup(path), changes)
+        let result = try await call { mount, request, done in
+            mount.setAttributes(request, node, wanted, through: nil) { done($0.map { _ in }) }
+        }
+        expect(result.error, nil, "chmod \(path)")
+    }
+
     private func unlink() async throws {
         let path = anyName()
         let (directory, name) = split(path)
@@ -222,6 +237,14 @@ final class WriteBackModel {
         }
         for (path, bytes) in expected where (try? await life.contents(path)) != bytes {
             complaints.append("'\(path)' reads other bytes")
+        }
+        for (path, inode) in files {
+            let (shown, described) = (try await life.attributes(path), life.described(path))
+            guard shown.mode == inode.mode, described?.mode == inode.mode, described?.modified == shown.modified
+            else {
+                complaints.append("'\(path)' has other attributes in the bucket than here")
+                continue
+            }
         }
         let calls = life.store.calls.count
         for _ in 0..<1000 where life.pending.count > 0 { await life.step() }

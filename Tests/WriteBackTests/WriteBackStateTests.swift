@@ -115,7 +115,12 @@ struct StateLife {
             tryApply(.wrote(node, range, runs, time()))
         case 4: tryApply(.truncated(node, below(1500), time()))
         case 5: tryApply(.synced(node, state.staged[node]?.written ?? ExtentMap()))
-        case 6: tryApply(below(5) == 0 ? .damaged(node) : .attributes(node, attributes()))
+        case 6:
+            switch below(6) {
+            case 0: tryApply(.damaged(node))
+            case 1: tryApply(.patched(node))
+            default: tryApply(.attributes(node, attributes()))
+            }
         default: if state.names.isCurrent(node) { tryApply(.unstaged(node)) }
         }
     }
@@ -184,6 +189,7 @@ struct StateLife {
             for (count, checkpoint) in checkpoints {
                 let next = try folded(checkpoint, life.records[count...])
                 #expect(next.checkpoint == whole, "seed \(seed), from \(count)")
+                #expect(next.unpatched == life.state.unpatched, "seed \(seed), from \(count)")
             }
         }
     }

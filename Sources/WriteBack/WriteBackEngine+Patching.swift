@@ -1,0 +1,65 @@
+import ObjectStorage
+
+// Attributes that a file got after it was published: into the metadata of the object that stands there.
+extension WriteBackEngine {
+    /// Objects that are given attributes at a time.
+    private static let patchLimit = 16
+
+    /// What stands in the bucket under a file's name, and may be given its attributes.
+    struct PatchTarget: Hashable, Sendable {
+        var name: ByteName
+        var generation: Generation
+    }
+
+    /// Nil while something is under way that writes or moves the object, or while the content is to be published yet: that brings
+    /// the attributes along.
+    func patchTarget(_ node: NameNode) -> PatchTarget? {
+        let names = state.names
+        guard names.isCurrent(node), let file = names.files[node], !file.isBusy, let name = file.stands,
+            names.tree.path(node) == name, !names.busyNames.contains(name), let remote = names.remotes[name]
+        else { return nil }
+        return PatchTarget(name: name, generation: remote.generation)
+    }
+
+    /// Whether an object has, or may have, other attributes than its file. Without a name nobody will ever see them.
+    var hasPatches: Bool {
+        !patching.isEmpty
+            || state.unpatched.contains { state.names.isCurrent($0) && state.names.tree.path($0) != nil }
+    }
+
+    /// Begins what can be begun.
+    mutating func patch() {
+        for node in state.unpatched.sorted() where !patching.contains(node) {
+            guard let target = patchTarget(node) else {
+                // What comes now, comes with its attributes: they are collected anew after it.
+                duePatches.remove(node)
+                continue
+            }
+            if !isDraining, !duePatches.contains(node) {
+                wait(.patch(node), options.patchGrace)
+            } else if patching.count < Self.patchLimit {
+                duePatches.remove(node)
+                patching.insert(node)
+                queue.append(.patch(node, target.name, target.generation))
+            }
+        }
+    }
+
+    /// The answer to a patch.
+    ///
+    /// - Parameter found: the object as it is now; nil when another, or none, stands under the name.
+    mutating func patched(_ node: NameNode, _ name: ByteName, _ generation: Generation, _ found: ObjectAttributes?) {
+        patching.remove(node)
+        // A move or a publication that began meanwhile may have taken the old attributes along: what it made is looked at again.
+        guard patchTarget(node) == PatchTarget(name: name, generation: generation) else { return }
+        if let found { compare(node, found) } else { note(.patched(node)) }
+    }
+
+    /// The object that stands under the file's name is this one now: when it says what the attributes are, nothing is left to do.
+    mutating func compare(_ node: NameNode, _ object: ObjectAttributes) {
+        guard state.unpatched.contains(node), let attributes = state.attributes[node],
+            ObjectMetadata.changes(of: object.metadata, to: attributes).isEmpty
+        else { return }
+        note(.patched(node))
+    }
+}

@@ -19,6 +19,14 @@ READERS = pathlib.Path(__file__).with_name("bench_readers.py")
 PATIENCE = 900
 
 
+class Failed(SystemExit):
+    """A contender did not do what was asked of it: the benchmark's end, if nobody expects that."""
+
+    def __init__(self, message: str):
+        super().__init__(f"bench: {message}")
+        self.message = message
+
+
 @dataclasses.dataclass
 class Run:
     """What one run gave; `cpu` is of the daemon, or of curl."""
@@ -28,6 +36,7 @@ class Run:
     files: int = 0
     iops: float = 0.0
     p50: float = 0.0
+    p99: float = 0.0
     cpu: float = 0.0
     memory: int = 0
     requests: int = 0
@@ -37,8 +46,9 @@ class Run:
 class Meter:
     """Runs readers, and says what they and a daemon needed."""
 
-    def __init__(self, requests, port: int):
-        self.requests, self.port = requests, port
+    def __init__(self, requests, port: int, own: int = 0):
+        """`own`: connections to the port that the benchmark itself has open."""
+        self.requests, self.port, self.own = requests, port, own
 
     def read(self, way: str, paths: list, daemon: int = 0) -> Run:
         """Runs one way of bench_readers.py; the daemon's process, if there is one, is watched."""
@@ -74,19 +84,22 @@ class Meter:
         if daemon:
             run.cpu = tree_cpu_seconds(daemon) - before
             run.memory = tree_peak_memory(daemon)
-        run.connections = connections.stop()
+        run.connections = max(0, connections.stop() - self.own)
         run.requests = self.requests.since(mark)
         return run
 
     def _finished(self, command: list) -> str:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
-            output, _ = process.communicate(timeout=PATIENCE)
+            output, error = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
-            raise SystemExit(f"bench: a reader did not end within {PATIENCE} s: {command}") from None
+            process.wait()
+            raise Failed(f"{command[2]} did not end within {PATIENCE} s: {command}") from None
         if process.returncode:
-            raise SystemExit(f"bench: a reader ended with {process.returncode}: {command}")
+            sys.stderr.write(error)
+            last = (error.strip().splitlines() or [""])[-1]
+            raise Failed(f"{command[2]} ended with {process.returncode}: {last}")
         return output
 
 

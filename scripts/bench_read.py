@@ -17,18 +17,13 @@ Needs root, /dev/fuse, fio, nginx, and the release programs (PENSTOCK_BINARIES).
 
 import argparse
 import filecmp
-import os
 import pathlib
 import shutil
-import signal
 import statistics
-import sys
-import tempfile
-import time
 
 from bench_mounts import Curl, Meter, Penstock, Rclone, Run, clear, drop_cache
 from bench_servers import Dataset, EmulatorRequests, Nginx, NginxRequests, set_distance
-from benchlib import GIB, MIB, Emulators, MemoryFiller, clean_environment, drop_pages
+from benchlib import GIB, MIB, Emulators, MemoryFiller, Rounds, clean_environment, drop_pages, in_scratch
 import fetch_minilm
 
 #: Row: what it is, its unit, and the limit that it is held against.
@@ -53,7 +48,7 @@ ROWS = {
 DISK_READS = 5
 
 
-class Bench:
+class Bench(Rounds):
     def __init__(self, dataset: Dataset, scratch: pathlib.Path, endpoint: str, meter: Meter, options):
         self.dataset, self.meter, self.scratch = dataset, meter, scratch
         # What a machine's free memory costs is no matter where nothing is to be compared.
@@ -192,21 +187,12 @@ class Bench:
             (["small"], self.small),
         ]
 
-    def round(self, number: int, wanted: list) -> dict:
-        """The runs of one round: (row, contender) to run."""
-        runs = {}
-        for rows, sequence in self.sequences():
-            if not set(rows) & set(wanted):
-                continue
-            for contender in self.contenders if number % 2 == 0 else reversed(self.contenders):
-                try:
-                    found = sequence(contender)
-                finally:
-                    self.unmount()
-                for row, run in found.items():
-                    limit = row.endswith(" limit")
-                    runs[row.removesuffix(" limit"), "curl" if limit else contender.name] = run
-        return runs
+    def key(self, row: str, contender) -> tuple:
+        # A limit that is measured beside a contender is curl's line.
+        return row.removesuffix(" limit"), "curl" if row.endswith(" limit") else contender.name
+
+    def end(self) -> None:
+        self.unmount()
 
 
 def middle(runs: list) -> Run:
@@ -296,30 +282,16 @@ def run(options: argparse.Namespace, dataset: Dataset, scratch: pathlib.Path, st
         endpoint, requests = nginx.url, NginxRequests(nginx)
     meter = Meter(requests, int(endpoint.rsplit(":", 1)[1]))
     bench = Bench(dataset, scratch, endpoint, meter, options)
-    stops.append(bench.unmount)
-    names, rounds = [contender.name for contender in bench.contenders], []
-    for number in range(options.rounds):
-        begin = time.monotonic()
-        rounds.append(bench.round(number, options.rows))
-        print(f"round {number + 1} took {time.monotonic() - begin:.0f} s", flush=True)
-        for (row, name), found in rounds[-1].items():
-            if row in options.rows:
-                print(f"  {row:<12} {name:<13} {value(row, found):10.2f} {ROWS[row][1]}", flush=True)
+    stops.append(bench.end)
+    names = [contender.name for contender in bench.contenders]
+    rounds = bench.rounds(options, lambda row, run: (value(row, run), ROWS[row][1]))
     print_table(rounds, options.rows, names if "curl" in names else [*names, "curl"], options.small)
 
 
 def main() -> None:
     options = parse()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     root = fetch_minilm.default_cache() / ("bench-read-small" if options.small else "bench-read")
-    scratch = pathlib.Path(tempfile.mkdtemp(prefix="penstock-bench-", dir=os.environ.get("PENSTOCK_BENCH_DIRECTORY")))
-    stops: list = []
-    try:
-        run(options, Dataset(root, options.small), scratch, stops)
-    finally:
-        for stop in reversed(stops):
-            stop()
-        shutil.rmtree(scratch, ignore_errors=True)
+    in_scratch(lambda scratch, stops: run(options, Dataset(root, options.small), scratch, stops))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The contenders of the write benchmark, the bucket that they write to, and the limits that they are held against."""
 
 import base64
-import dataclasses
 import http.client
 import json
 import os
@@ -15,20 +14,12 @@ import urllib.parse
 
 import google_crc32c
 
-from bench_mounts import PATIENCE, Meter, Mount, Run
+from bench_mounts import PATIENCE, Failed, Meter, Mount, Run
 from bench_servers import OWN_AGENT, EmulatorRequests
 from bench_writers import Content
 from benchlib import Connections, binary, tree_cpu_seconds, tree_peak_memory
 
 WRITERS = pathlib.Path(__file__).with_name("bench_writers.py")
-
-class Failed(Exception):
-    """A contender did not do what was asked of it."""
-
-
-@dataclasses.dataclass
-class WriteRun(Run):
-    p99: float = 0.0
 
 
 class Checksums:
@@ -109,10 +100,10 @@ class WriteMeter(Meter):
     """Runs writers, waits until the bucket has what they wrote, and says what they and a daemon needed until then."""
 
     def __init__(self, requests: EmulatorRequests, port: int, bucket: Bucket):
-        super().__init__(requests, port)
+        super().__init__(requests, port, own=1)
         self.bucket = bucket
 
-    def write(self, way: str, directory: pathlib.Path, numbers: list, daemon: int = 0) -> WriteRun:
+    def write(self, way: str, directory: pathlib.Path, numbers: list, daemon: int = 0) -> Run:
         """A run until the last close(2), with what the daemon did meanwhile."""
         return self.publish(way, directory, numbers, daemon, "", {})[0]
 
@@ -134,12 +125,11 @@ class WriteMeter(Meter):
         runs = []
 
         def end(moment: float) -> None:
-            run = WriteRun(moment - told["begin"], told["bytes"], told["files"])
+            run = Run(moment - told["begin"], told["bytes"], told["files"])
             run.p50, run.p99 = told.get("p50", 0.0), told.get("p99", 0.0)
             if daemon:
                 run.cpu, run.memory = tree_cpu_seconds(daemon) - cpu, tree_peak_memory(daemon)
-            # One is the bench's own.
-            run.connections = max(0, connections.peak - 1)
+            run.connections = max(0, connections.peak - self.own)
             runs.append(run)
 
         try:
@@ -151,18 +141,6 @@ class WriteMeter(Meter):
         # Not before all is done: the emulator has to go through its whole log for it.
         runs[-1].requests = self.requests.since(mark)
         return tuple(runs)
-
-    def _finished(self, command: list) -> str:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        try:
-            output, error = process.communicate(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise Failed(f"{command[2]} did not end within {PATIENCE} s") from None
-        if process.returncode:
-            raise Failed(f"{command[2]}: {(error.strip().splitlines() or [process.returncode])[-1]}")
-        return output
 
 
 class WritablePenstock:

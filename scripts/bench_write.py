@@ -24,16 +24,14 @@ import argparse
 import os
 import pathlib
 import shutil
-import signal
 import statistics
-import sys
 import tempfile
-import time
 
+from bench_mounts import Failed
 from bench_servers import EmulatorRequests, set_distance
-from bench_writable import Bucket, Checksums, Failed, Limits, WritablePenstock, WritableRclone, WriteMeter
+from bench_writable import Bucket, Checksums, Limits, WritablePenstock, WritableRclone, WriteMeter
 from bench_writers import FINISHED
-from benchlib import GIB, MIB, Emulators, MemoryFiller, clean_environment
+from benchlib import GIB, MIB, Emulators, MemoryFiller, Rounds, clean_environment, in_scratch
 
 #: Row: what it is, its unit, and the limit that it is held against.
 ROWS = {
@@ -64,7 +62,7 @@ def shown(size: int) -> str:
     return f"{size // GIB} GiB" if size % GIB == 0 else f"{size // MIB} MiB"
 
 
-class Bench:
+class Bench(Rounds):
     def __init__(self, endpoint: str, scratch: pathlib.Path, options):
         self.sizes, self.scratch = Sizes(options.size * MIB, options.small), scratch
         self.is_far = bool(options.rate or options.latency)
@@ -132,8 +130,6 @@ class Bench:
         self.begin(list(files))
         names = {path: f"curl/{path.name}" for path in files}
         run = self.meter.curl(self.limits.upload_in_turn(names) if in_turn else self.limits.upload(names))
-        # One is the bench's own.
-        run.connections = max(0, run.connections - 1)
         self.bucket.wait("curl/", {names[path]: checksum for path, checksum in files.items()}, 0)
         return run
 
@@ -222,25 +218,15 @@ class Bench:
             (["rename", "renamed"], self.rename),
         ]
 
-    def round(self, number: int, wanted: list) -> dict:
-        """The runs of one round: (row, contender) to run."""
-        runs = {}
-        for rows, sequence in self.sequences():
-            if not set(rows) & set(wanted):
-                continue
-            for contender in self.contenders if number % 2 == 0 else reversed(self.contenders):
-                try:
-                    found = sequence(contender)
-                except Failed as error:
-                    # Others may fail: that is a result, too.
-                    if contender is not self.rclone:
-                        raise SystemExit(f"bench: {contender.name}, {rows[0]}: {error}") from None
-                    self.failures.append((rows[0], contender.name, str(error)))
-                    found = {}
-                finally:
-                    self.end()
-                runs |= {(row, contender.name): run for row, run in found.items()}
-        return runs
+    def found(self, sequence, contender, row: str) -> dict:
+        try:
+            return sequence(contender)
+        except Failed as error:
+            # Others may fail: that is a result, too.
+            if contender is not self.rclone:
+                raise SystemExit(f"bench: {contender.name}, {row}: {error.message}") from None
+            self.failures.append((row, contender.name, error.message))
+            return {}
 
 
 def value(row: str, run) -> float:
@@ -277,7 +263,7 @@ def cells(row: str, name: str, rounds: list, sizes: Sizes) -> list:
     figure = middle(lambda run: value(row, run))
     line = [sizes.describe(row), limit if name == "limit" else name]
     line.append(f"{figure:.2f} ms" if unit == "ms" else f"{figure:.0f} {unit}")
-    if p99 := middle(lambda run: getattr(run, "p99", 0.0)):
+    if p99 := middle(lambda run: run.p99):
         line[-1] += f", p99 {p99 * 1e3:.2f} ms"
     line.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "")
     cpu, gib, memory = middle(lambda run: run.cpu), middle(lambda run: run.bytes) / GIB, max(run.memory for run in runs)
@@ -338,14 +324,8 @@ def run(options: argparse.Namespace, scratch: pathlib.Path, stops: list) -> None
     bench.limits.compile()
     if bench.is_far:
         set_distance(servers.gcs, options.latency, options.rate * 1_000_000 or 1 << 40, receives=True)
-    names, rounds = [contender.name for contender in bench.contenders], []
-    for number in range(options.rounds):
-        begin = time.monotonic()
-        rounds.append(bench.round(number, options.rows))
-        print(f"round {number + 1} took {time.monotonic() - begin:.0f} s", flush=True)
-        for (row, name), found in rounds[-1].items():
-            if row in options.rows:
-                print(f"  {row:<15} {name:<13} {value(row, found):10.2f} {ROWS[row][1]}", flush=True)
+    names = [contender.name for contender in bench.contenders]
+    rounds = bench.rounds(options, lambda row, run: (value(row, run), ROWS[row][1]))
     print_table(rounds, options.rows, names, bench.sizes)
     for row, name, error in bench.failures:
         print(f"\n{name} failed, {row}: {error}")
@@ -353,15 +333,7 @@ def run(options: argparse.Namespace, scratch: pathlib.Path, stops: list) -> None
 
 def main() -> None:
     options = parse()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    scratch = pathlib.Path(tempfile.mkdtemp(prefix="penstock-bench-", dir=os.environ.get("PENSTOCK_BENCH_DIRECTORY")))
-    stops: list = []
-    try:
-        run(options, scratch, stops)
-    finally:
-        for stop in reversed(stops):
-            stop()
-        shutil.rmtree(scratch, ignore_errors=True)
+    in_scratch(lambda scratch, stops: run(options, scratch, stops))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -102,6 +104,58 @@ def clean_environment(**more: str) -> dict:
     """This process's environment without the tests' own variables, which are no settings of penstock."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
     return kept | {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"} | more
+
+
+class Rounds:
+    """Rows that contenders have in turn, in the opposite order every second round. What a benchmark gives: `contenders`,
+    `sequences()`, each with its rows, and `end()`, after which nothing of a sequence is left."""
+
+    def round(self, number: int, wanted: list) -> dict:
+        """The runs of one round: (row, contender) to run."""
+        runs = {}
+        for rows, sequence in self.sequences():
+            if not set(rows) & set(wanted):
+                continue
+            for contender in self.contenders if number % 2 == 0 else reversed(self.contenders):
+                try:
+                    found = self.found(sequence, contender, rows[0])
+                finally:
+                    self.end()
+                runs |= {self.key(row, contender): run for row, run in found.items()}
+        return runs
+
+    def found(self, sequence, contender, row: str) -> dict:
+        """The runs of one sequence, by row."""
+        return sequence(contender)
+
+    def key(self, row: str, contender) -> tuple:
+        return row, contender.name
+
+    def rounds(self, options, shown) -> list:
+        """All rounds, told of as they end. `shown`: a run's figure and its unit, by row and run."""
+        rounds = []
+        for number in range(options.rounds):
+            begin = time.monotonic()
+            rounds.append(self.round(number, options.rows))
+            print(f"round {number + 1} took {time.monotonic() - begin:.0f} s", flush=True)
+            for (row, name), found in rounds[-1].items():
+                if row in options.rows:
+                    figure, unit = shown(row, found)
+                    print(f"  {row:<15} {name:<13} {figure:10.2f} {unit}", flush=True)
+        return rounds
+
+
+def in_scratch(work) -> None:
+    """Runs `work` with a directory, and with a list of what is to be stopped after it, the last first."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="penstock-bench-", dir=os.environ.get("PENSTOCK_BENCH_DIRECTORY")))
+    stops: list = []
+    try:
+        work(scratch, stops)
+    finally:
+        for stop in reversed(stops):
+            stop()
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 class MemoryFiller:

@@ -229,17 +229,26 @@ package final class Filesystem: Sendable {
 
     private func checkCurrent(_ record: InodeRecord, _ completion: @escaping Completion<Void>) {
         if source.isFixed { return completion(.success(())) }
+        listedFacts(record) { [self] result in
+            if case .success(let facts) = result {
+                state.withLock { state in
+                    if state.facts[record.node] == nil { state.facts[record.node] = facts }
+                }
+            }
+            completion(result.map { _ in })
+        }
+    }
+
+    /// What the listing says of a file; `stale` when another generation stands under its name, or none.
+    func listedFacts(_ record: InodeRecord, _ completion: @escaping Completion<FileFacts>) {
         guard let name = state.withLock({ $0.inodes.name(record.node) }) else { return completion(.failure(.stale)) }
-        listing(of: record.parent) { [self] result in
+        listing(of: record.parent) { result in
             completion(
                 result.flatMap { listing in
-                    guard let entry = listing[name], !entry.isDirectory, entry.generation == record.generation else {
+                    guard let facts = listing[name]?.file, facts.generation == record.generation else {
                         return .failure(.stale)
                     }
-                    state.withLock { state in
-                        if state.facts[record.node] == nil { state.facts[record.node] = entry.file }
-                    }
-                    return .success(())
+                    return .success(facts)
                 }
             )
         }
@@ -387,21 +396,16 @@ package final class Filesystem: Sendable {
 
     /// Finds again what a former process knew of a file.
     private func recover(_ node: NodeID, countingOpen: Bool, _ completion: @escaping Completion<ContentReader>) {
-        let (record, name) = state.withLock { ($0.inodes.record(node), $0.inodes.name(node)) }
-        guard let record, let name, !record.isDirectory else { return completion(.failure(.stale)) }
-        listing(of: record.parent) { [self] result in
-            guard case .success(let listing) = result, let facts = listing[name]?.file,
-                facts.generation == record.generation
-            else { return completion(.failure(result.failure ?? .stale)) }
-            state.withLock { $0.facts[node] = facts }
-            reader(of: node, countingOpen: countingOpen, completion)
+        guard let record = state.withLock({ $0.inodes.record(node) }), !record.isDirectory else {
+            return completion(.failure(.stale))
         }
-    }
-}
-
-extension Result {
-    fileprivate var failure: Failure? {
-        if case .failure(let error) = self { return error }
-        return nil
+        listedFacts(record) { [self] result in
+            switch result {
+            case .success(let facts):
+                state.withLock { $0.facts[node] = facts }
+                reader(of: node, countingOpen: countingOpen, completion)
+            case .failure(let error): completion(.failure(error))
+            }
+        }
     }
 }

@@ -115,19 +115,12 @@ extension Filesystem {
     ///
     /// Fails with `stale` when that is not known any more.
     package func linkTarget(_ node: NodeID, _ completion: @escaping Completion<String>) {
-        let (record, name) = state.withLock { ($0.inodes.record(node), $0.inodes.name(node)) }
-        guard let record, let name, record.isLink else { return completion(.failure(.stale)) }
+        guard let record = state.withLock({ $0.inodes.record(node) }), record.isLink else {
+            return completion(.failure(.stale))
+        }
         if let target = facts(record)?.link { return completion(.success(target)) }
-        listing(of: record.parent) { result in
-            let facts = result.map { $0[name]?.file }
-            completion(
-                facts.flatMap { facts in
-                    guard let facts, facts.generation == record.generation, let target = facts.link else {
-                        return .failure(.stale)
-                    }
-                    return .success(target)
-                }
-            )
+        listedFacts(record) { result in
+            completion(result.flatMap { facts in facts.link.map { .success($0) } ?? .failure(.stale) })
         }
     }
 

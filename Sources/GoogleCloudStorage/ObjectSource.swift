@@ -157,7 +157,12 @@ private final class Reading: Sendable {
             { offset, bytes in tap(begun.received + offset, bytes) }
         }
         let notice = read.observer.map { observer -> @Sendable (DownloadNotice) -> Void in
-            { observer($0 == .sent ? .sent : .behind) }
+            { notice in
+                switch notice {
+                case .sent: observer(.sent)
+                case .behind: observer(.behind)
+                }
+            }
         }
         let place = read.bufferOffset + begun.received
         let download = HTTPDownload(request, into: read.buffer, at: place, tap: tap, notice: notice) { head in

@@ -73,7 +73,7 @@ final class Transfer: @unchecked Sendable {  // owned by one thread at a time, a
         return true
     }
 
-    /// There was more than was taken.
+    /// Much had come since its last turn.
     func behind() {
         if case .download(let download) = target { download.notice?(.behind) }
     }

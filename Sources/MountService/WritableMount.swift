@@ -123,7 +123,10 @@ package final class WritableMount: Sendable {
                     throw .staging(options.staging, error)
                 }
             }
-            try? await Task.sleep(for: .milliseconds(50))
+            // Whoever cannot sleep any more must not look without a pause.
+            guard (try? await Task.sleep(for: .milliseconds(50))) != nil else {
+                throw .staging(options.staging, .wouldBlock)
+            }
         }
     }
 

@@ -37,8 +37,7 @@ final class MountEnding: Sendable {
     func mounted(_ stop: @escaping Stop) { state.withLock { $0 = .mounted(stop) } }
 
     /// The mount is gone, and what is left to do is done by who called: the first signal lets him, and a later one ends the
-    /// process at once. Does not return when a signal was first, whose way it is to
-    /// end the process.
+    /// process at once. Does not return when a signal was first, whose way it is to end the process.
     func unmounted() async {
         let isFirst = state.withLock { state in
             if case .ending = state { return false }

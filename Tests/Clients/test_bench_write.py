@@ -11,6 +11,7 @@ import pytest
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
 sys.path[:0] = [str(SCRIPTS)]
 
+import bench_mounts  # noqa: E402
 import bench_write  # noqa: E402
 import bench_writable  # noqa: E402
 import bench_writers  # noqa: E402
@@ -68,12 +69,12 @@ def test_another_content_under_the_name_is_missing():
     ],
 )
 def test_more_is_better(row, run, limit, ratio):
-    assert bench_write.of_limit(row, bench_writable.WriteRun(**run), bench_writable.WriteRun(**limit)) == pytest.approx(ratio)
+    assert bench_write.of_limit(row, bench_mounts.Run(**run), bench_mounts.Run(**limit)) == pytest.approx(ratio)
 
 
 def test_ratios_are_taken_within_rounds():
     def run(seconds):
-        return bench_writable.WriteRun(seconds=seconds, bytes=2 << 30, cpu=1.0, memory=5 * MIB)
+        return bench_mounts.Run(seconds=seconds, bytes=2 << 30, cpu=1.0, memory=5 * MIB)
 
     # The machine is ten times slower in the second round, and a contender may be missing in one.
     rounds = [

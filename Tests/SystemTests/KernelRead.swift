@@ -7,7 +7,7 @@ import Testing
 enum KernelRead {
     /// Who reads a file that is open: "yes" when it is the kernel.
     static func reader(of path: String) throws -> String {
-        try Command.run("getfattr", ["--only-values", "-n", "user.penstock.passthrough", path]).output
+        try penstockAttribute("passthrough", path)
     }
 
     /// Opens a file until the kernel reads it: the cache is filled by a read, and then proven in the background.

@@ -50,7 +50,7 @@ final class MountedPrefix: Sendable {
 
     /// The sum of a counter over its labels, as the mount tells it over its socket.
     func metric(_ name: String) throws -> Double {
-        let socket = try Command.run("getfattr", ["--only-values", "-n", "user.penstock.socket", directory.path]).output
+        let socket = try penstockAttribute("socket", directory.path)
         let reply = try Command.run("curl", ["-sf", "--unix-socket", socket, "http://localhost/metrics"])
         guard reply.status == 0 else { throw NotMounted(reason: "\(reply)") }
         let lines = reply.output.split(separator: "\n").filter { $0.hasPrefix(name + " ") || $0.hasPrefix(name + "{") }

@@ -72,10 +72,6 @@ import Testing
         }.count
     }
 
-    private func attribute(_ name: String, _ path: String) throws -> String {
-        try Command.run("getfattr", ["--only-values", "-n", "user.penstock.\(name)", path]).output
-    }
-
     @Test func whatWasPrefetchedIsReadWithoutTheBucketAndByTheKernel() async throws {
         let mount = try await mounted(["--cache-dir", home.appending("cache"), "--cache-free", "0"])
         let waited = try await run(["prefetch", mount.path, "--wait"])
@@ -84,7 +80,7 @@ import Testing
         servers.control.reset()
         let file = try OpenedFile(mount.path + "/model-1.safetensors")
         if isPassthroughPossible {
-            #expect(try attribute("passthrough", mount.path + "/model-1.safetensors") == "yes")
+            #expect(try penstockAttribute("passthrough", mount.path + "/model-1.safetensors") == "yes")
         }
         let expected = Self.weights(1, 9)
         #expect(isSame(try file.read(at: 0, expected.count), expected[...]))
@@ -260,7 +256,7 @@ import Testing
 
     @Test func curlCanAskIt() async throws {
         let mount = try await mounted(["--keeper", "off"])
-        let socket = try attribute("socket", mount.path)
+        let socket = try penstockAttribute("socket", mount.path)
         #expect(socket.hasPrefix(runtime + "/mnt-"))
         for (path, expected) in [
             ("/metrics", "# TYPE penstock_mount_reads_total counter"), ("/healthz", "ok"), ("/readyz", "ready"),
@@ -282,7 +278,7 @@ import Testing
         )
         let isReady = try await eventually(within: .seconds(60)) { !again.printed.output.isEmpty || !again.isRunning }
         #expect(isReady && again.isRunning, "\(again.printed)")
-        #expect(try attribute("socket", mount.path) == socket)
+        #expect(try penstockAttribute("socket", mount.path) == socket)
         try await ended((again, mount.path))
     }
 }

@@ -204,3 +204,8 @@ func failure(_ call: () -> Int32) -> Int32 {
     errno = 0
     return call() < 0 ? errno : 0
 }
+
+/// What a mount says of a file or of itself; empty when it says nothing under that name.
+func penstockAttribute(_ name: String, _ path: String) throws -> String {
+    try Command.run("getfattr", ["--only-values", "-n", "user.penstock.\(name)", path]).output
+}

@@ -240,10 +240,8 @@ final class WriteBackModel {
         }
         for (path, inode) in files {
             let (shown, described) = (try await life.attributes(path), life.described(path))
-            guard shown.mode == inode.mode, described?.mode == inode.mode, described?.modified == shown.modified
-            else {
+            if shown.mode != inode.mode || described?.mode != inode.mode || described?.modified != shown.modified {
                 complaints.append("'\(path)' has other attributes in the bucket than here")
-                continue
             }
         }
         let calls = life.store.calls.count

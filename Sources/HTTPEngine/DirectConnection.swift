@@ -67,6 +67,7 @@ struct DirectExchange {
     let transfer: Transfer
     let request: DirectRequest
     var framing = ReplyFraming()
+    var balance = ReceiveBalance()
     /// Bytes of the request that the kernel has taken.
     var sent = 0
 

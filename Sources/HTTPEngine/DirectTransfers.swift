@@ -214,8 +214,14 @@ final class DirectTransfers {
             watchedNumbers.append(number)
         }
         let count = UInt32(watched.count)
+        let began = time.now()
         watched.withUnsafeMutableBufferPointer { watched in
             _ = curl_multi_poll(multi, watched.baseAddress, count, timeout, nil)
+        }
+        let ended = time.now()
+        for (index, number) in watchedNumbers.enumerated() where connections[number]?.exchange?.isSent == true {
+            let isReady = watched[index].revents != 0
+            connections[number]?.exchange?.balance.polled(from: began, to: ended, isReady: isReady)
         }
     }
 
@@ -256,15 +262,19 @@ final class DirectTransfers {
 
     private func goOn(_ connection: DirectConnection) {
         guard send(connection), let transfer = connection.exchange?.transfer else { return }
-        var left = Self.turn
-        while left > 0, let (count, isFull) = receive(connection) {
+        var (left, isDrained) = (Self.turn, false)
+        while left > 0, !isDrained {
+            guard let (count, isFull) = receive(connection) else {
+                isDrained = true
+                break
+            }
             left -= count
             // A socket that gave less than there was room for is empty. Of TLS one cannot know: a record at a time comes.
-            if !isFull, !connection.isSecure { break }
+            isDrained = !isFull && !connection.isSecure
         }
         // Closed meanwhile, or it carries the next one.
         guard connections[connection.number]?.exchange?.transfer === transfer else { return }
-        if left <= Self.turn / 2 { transfer.behind() }
+        if connection.exchange?.balance.received(isDrained: isDrained, at: time.now()) == true { transfer.behind() }
         if left <= 0, connection.isSecure { unfinished.insert(connection.number) }
     }
 

@@ -220,8 +220,8 @@ package enum HTTPBodyDisposition: Sendable {
 package enum DownloadNotice: Hashable, Sendable {
     /// The request goes out on a connection that is there, new or used before; twice when the first turns out dead.
     case sent
-    /// Much had come since the connection had its last turn: this machine is behind. Not told of downloads that libcurl
-    /// carries.
+    /// Its bytes waited for this machine more than it waited for them, for a while: `ReceiveBalance`. Not told of downloads
+    /// that libcurl carries.
     case behind
 }
 

@@ -73,7 +73,7 @@ final class Transfer: @unchecked Sendable {  // owned by one thread at a time, a
         return true
     }
 
-    /// Much had come since its last turn.
+    /// Its bytes wait for this machine more than it waits for them.
     func behind() {
         if case .download(let download) = target { download.notice?(.behind) }
     }

@@ -10,7 +10,7 @@ package typealias ByteTap = @Sendable (_ offsetInRange: Int, _ bytes: UnsafeRawB
 package enum ReadEvent: Hashable, Sendable {
     /// A request went out on a connection: what comes next is up to the other side.
     case sent
-    /// Much had come before it was taken: this machine may be slower than the connection.
+    /// Bytes lay there before they were taken, most of the time: this machine is slower than the connection.
     case behind
     /// The source waits before it tries again; `isThrottled`: because it was asked to slow down.
     case paused(isThrottled: Bool)

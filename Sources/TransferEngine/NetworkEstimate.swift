@@ -35,6 +35,10 @@ package struct NetworkEstimate: Sendable {
     /// Bytes per second of one connection; nil before enough was learned.
     package var rateMedian: Double? { rate.count < Self.enough ? nil : rate.quantile(0.5) }
 
+    /// Bytes per second of one connection that had the line for itself, nearly: 9 of 10 were slower, as others shared what this
+    /// machine or its network can carry; nil before enough was learned.
+    package var rateAlone: Double? { rate.count < Self.enough ? nil : rate.quantile(0.9) }
+
     /// Silence longer than this is no chance any more: twice what 99 of 100 first bytes take.
     package var patience: Duration {
         guard let usual = firstByteP99 else { return Self.unlearned }
@@ -43,9 +47,10 @@ package struct NetworkEstimate: Sendable {
 
     /// Whether a body is so slow that a second request for what is left of it would end sooner, by far.
     ///
-    /// Slow is a quarter of the median: learned low quantiles would be those of the slow connections themselves.
+    /// Slow is a quarter of what a connection can have: learned low quantiles would be those of the slow ones themselves, and
+    /// the median is that of connections among many, where the last one, for which all wait, is alone.
     package func isWorthReplacing(rate: Double, left: Int) -> Bool {
-        guard let usual = rateMedian, let delay = firstByteMedian, rate < usual / 4 else { return false }
+        guard let usual = rateAlone, let delay = firstByteMedian, rate < usual / 4 else { return false }
         return Double(left) / max(rate, 1) > 2 * (delay + Double(left) / usual)
     }
 

@@ -119,6 +119,28 @@ struct HedgeTableTests {
         #expect((500_000...800_000).contains(stop.extraBytes))
     }
 
+    @Test func aSlowBodyIsKnownAlsoWhereMostShareTheLine() throws {
+        // One in five had the line for itself; the others got 36 MB/s each.
+        var bench = Bench.learned(reads: 4)
+        for _ in 0..<16 {
+            let id = bench.begin()
+            bench.pass(30)
+            bench.receive(id, Bench.size)
+            bench.pass(233)
+            _ = bench.end(id)
+        }
+        let id = bench.begin()
+        bench.pass(30)
+        bench.receive(id, 1)
+        var stops: [HedgeTable.Stop] = []
+        for _ in 0..<10 where stops.isEmpty {
+            bench.pass(10)
+            bench.receive(id, 200_000)
+            stops = bench.look()
+        }
+        #expect(stops.map(\.complaint) == [.slow])
+    }
+
     @Test func aBodyThatThisMachineIsTooSlowForIsWaitedFor() throws {
         var bench = Bench.learned()
         let id = bench.begin()

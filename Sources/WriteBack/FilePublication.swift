@@ -27,6 +27,8 @@ package enum PublicationOutcome: Sendable {
     case conflict(found: ObjectAttributes?)
     /// A part is not in the bucket any more; `UploadLedger.missing` sends it again. Which one, asking tells.
     case partMissing
+    /// It was given up, and what stands there is what stood there.
+    case notDone
     case failed(ObjectStoreError)
 }
 
@@ -66,6 +68,7 @@ package struct FilePublication: Sendable {
     private var attempts = 0
     private var isPaused = false
     private var isAsked = false
+    private var isGivenUp = false
     private var queue: [PublicationAction] = []
     /// Nil until it is over.
     package private(set) var outcome: PublicationOutcome?
@@ -140,7 +143,7 @@ package struct FilePublication: Sendable {
                 actions.append(join(index, groups[index].parts))
             }
             phase = .joining(groups)
-        case .writing where !isAsked:
+        case .writing where !isAsked && !isGivenUp:
             isAsked = true
             let precondition = replacing.map { WritePrecondition.generation($0) } ?? .absent
             actions.append(
@@ -218,7 +221,7 @@ package struct FilePublication: Sendable {
         case .success(let attributes):
             if attributes?.generation == replacing {
                 // It was not done.
-                phase = .writing
+                if isGivenUp { end(.notDone) } else { phase = .writing }
             } else if let attributes, let operation = attributes.metadata[MetadataKey.operation],
                 earlier.contains(operation)
             {
@@ -261,4 +264,15 @@ package struct FilePublication: Sendable {
 
     /// The pause is over.
     package mutating func retry() { isPaused = false }
+
+    /// The bytes are not there any more. What may have been done is found out; else it is over.
+    package mutating func giveUp() {
+        if isGivenUp { return }
+        isGivenUp = true
+        switch phase {
+        case .finding, .over: break
+        case .writing where isAsked: break
+        case .writing, .joining: end(.notDone)
+        }
+    }
 }

@@ -4,6 +4,8 @@ import ObjectStorage
 // What became of requests, and what the bucket is known to have since.
 extension NameTable {
     package mutating func finished(_ action: NameAction, _ outcome: NameOutcome) {
+        touchHolders(action)
+        defer { touchHolders(action) }
         switch action {
         case .publish(let node, let content, let name, _):
             busyNames.remove(name)
@@ -21,6 +23,18 @@ extension NameTable {
             busyNames.remove(name)
             if case .done = outcome, remotes[name]?.generation == generation { remotes[name] = nil }
             changedNames.insert(name)
+        }
+    }
+
+    /// Files that stand under the names of a request may have waited for it.
+    private mutating func touchHolders(_ action: NameAction) {
+        let names: [ByteName] =
+            switch action {
+            case .publish(_, _, let name, _), .delete(let name, _): [name]
+            case .move(_, _, let source, _, let name, _), .keep(_, _, let source, _, let name): [source, name]
+            }
+        for name in names {
+            if let holder = remotes[name]?.holder { files.touch(holder) }
         }
     }
 
@@ -73,7 +87,8 @@ extension NameTable {
         guard let found else { return }
         lastContent += 1
         remotes[name] = Remote(generation: found, content: lastContent, holder: nil, isForeign: true)
-        guard tree.path(node) == name, let directory = parent(of: name) else { return }
+        guard tree.path(node) == name, let directory = tree.node(at: name.segments.dropLast())
+        else { return }
         let last = name.segments.last ?? ""
         let cookie = tree.entries[node]?.cookie
         var number = 1
@@ -87,15 +102,6 @@ extension NameTable {
         )
         _ = try? adopt(last, in: directory, found, cookie: cookie)
         conflicts.append(node)
-    }
-
-    private func parent(of path: ByteName) -> NameNode? {
-        var node = tree.root
-        for name in path.segments.dropLast() {
-            guard let next = try? tree.child(name, of: node) else { return nil }
-            node = next
-        }
-        return node
     }
 
     private mutating func sourceIsGone(_ node: NameNode, _ source: ByteName) {

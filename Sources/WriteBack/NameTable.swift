@@ -54,8 +54,8 @@ package struct NameTable: Sendable {
     }
 
     package internal(set) var tree = NameTree()
-    var files: [NameNode: File] = [:]
-    var remotes: [ByteName: Remote] = [:]
+    var files = TrackedDictionary<NameNode, File>()
+    var remotes = TrackedDictionary<ByteName, Remote>()
     var busyNames: Set<ByteName> = []
     var changedFiles: Set<NameNode> = []
     var changedNames: Set<ByteName> = []
@@ -163,18 +163,25 @@ package struct NameTable: Sendable {
             replaces: replaces
         )
         if let replaced { lostName(replaced) }
-        changedFiles.formUnion(tree.files(below: moved))
+        for node in tree.files(below: moved) {
+            changedFiles.insert(node)
+            files.touch(node)
+        }
     }
 
     /// The file has no name any more: what stands of it in the bucket is a tombstone.
     private mutating func lostName(_ node: NameNode) {
-        if let name = files[node]?.stands { changedNames.insert(name) }
+        if let name = files[node]?.stands {
+            changedNames.insert(name)
+            remotes.touch(name)
+        }
         changedFiles.insert(node)
+        files.touch(node)
         release(node)
     }
 
     mutating func release(_ node: NameNode) {
-        guard let file = files[node], file.handles <= 0, !file.isBusy, tree.path(node) == nil else { return }
+        guard let file = files[node], file.handles <= 0, !file.isBusy, !tree.isNamed(node) else { return }
         if let name = file.stands, remotes[name]?.holder == node {
             remotes[name]?.holder = nil
             changedNames.insert(name)
@@ -246,8 +253,16 @@ package struct NameTable: Sendable {
     }
 
     /// Names that stand in the bucket and are hidden here. `expire` those whose grace is over.
-    package var tombstones: [ByteName] {
-        remotes.filter { !$0.value.isForeign && $0.value.holder.flatMap { tree.path($0) } == nil }.map(\.key).sorted()
+    package var tombstones: [ByteName] { remotes.keys.filter { isTombstone($0) }.sorted() }
+
+    func isTombstone(_ name: ByteName) -> Bool {
+        guard let remote = remotes[name], !remote.isForeign else { return false }
+        return remote.holder.map { !tree.isNamed($0) } ?? true
+    }
+
+    /// Tombstones that may have become so since the last call, and are not due.
+    mutating func takeTombstones() -> [ByteName] {
+        remotes.takeTouched().filter { isTombstone($0) && remotes[$0]?.isDue == false }.sorted()
     }
 
     /// The grace of a tombstone is over: it may be deleted when nobody has it open.
@@ -260,7 +275,14 @@ package struct NameTable: Sendable {
     mutating func resume() {
         changedFiles = Set(files.keys)
         changedNames = Set(remotes.keys)
+        touchAll()
         for node in files.keys.sorted() { release(node) }
+    }
+
+    /// Everything counts as changed.
+    mutating func touchAll() {
+        files.touchAll()
+        remotes.touchAll()
     }
 
     // MARK: What to do
@@ -297,15 +319,16 @@ package struct NameTable: Sendable {
 
     /// Whether a file here will soon be published under the name: then nothing needs to be deleted.
     private func isWanted(_ name: ByteName) -> Bool {
-        changedFiles.contains { tree.path($0) == name && files[$0]?.isReady == true }
+        guard let node = tree.node(at: name.segments), let file = files[node], file.isReady else { return false }
+        return file.isBusy || changedFiles.contains(node)
     }
 
     private mutating func action(for node: NameNode, _ showsObject: (NameNode) -> Bool) -> NameAction? {
-        guard let file = files[node], let path = tree.path(node) else {
+        // One that is busy is looked at again when its request has ended.
+        guard let file = files[node], !file.isBusy, let path = tree.path(node) else {
             changedFiles.remove(node)
             return nil
         }
-        if file.isBusy { return nil }
         let standing = file.stands.flatMap { name in remotes[name].map { (name: name, remote: $0) } }
         let isCurrent = standing?.remote.content == file.content
         if isCurrent && standing?.name == path || standing == nil && (!file.isReady || holdsBack(path.value)) {
@@ -342,7 +365,7 @@ package struct NameTable: Sendable {
 
     /// The open file without a name that stands where this one shall go.
     private func reader(of path: ByteName, for node: NameNode) -> NameNode? {
-        guard let holder = remotes[path]?.holder, holder != node, tree.path(holder) == nil,
+        guard let holder = remotes[path]?.holder, holder != node, !tree.isNamed(holder),
             files[holder]?.handles ?? 0 > 0
         else { return nil }
         return holder
@@ -361,14 +384,14 @@ package struct NameTable: Sendable {
 
     /// The file that has a name here, and stands where this one shall go.
     private func blocker(of path: ByteName, for node: NameNode) -> NameNode? {
-        guard let holder = remotes[path]?.holder, holder != node, tree.path(holder) != nil else { return nil }
+        guard let holder = remotes[path]?.holder, holder != node, tree.isNamed(holder) else { return nil }
         return holder
     }
 
     /// Out of the way, when the files that stand in each other's way make a circle and this one is its smallest.
     private mutating func parkingMove(_ node: NameNode, _ name: ByteName, _ remote: Remote) -> NameAction? {
         var current = node
-        for _ in 0...files.count {
+        for _ in 0...files.keys.count {
             guard let path = tree.path(current), let next = blocker(of: path, for: current) else { return nil }
             if next == node {
                 parked += 1

@@ -44,6 +44,19 @@ package struct NameTree: Sendable {
 
     package func isDirectory(_ node: NameNode) -> Bool { entries[node]?.children != nil }
 
+    /// Whether it has a path: what it stands in has one, as only empty directories lose theirs.
+    package func isNamed(_ node: NameNode) -> Bool { node == root || entries[node]?.parent != nil }
+
+    /// What stands where the names lead from the root; nil for nothing.
+    func node(at names: some Sequence<ByteName>) -> NameNode? {
+        var node = root
+        for name in names {
+            guard let next = entries[node]?.children?[name] else { return nil }
+            node = next
+        }
+        return node
+    }
+
     /// The path below the root, without a slash before it; nil for what has no name any more.
     package func path(_ node: NameNode) -> ByteName? {
         var names: [String] = []
@@ -61,6 +74,12 @@ package struct NameTree: Sendable {
         guard let entry = entries[node] else { return [] }
         guard let children = entry.children else { return [node] }
         return children.values.sorted().flatMap { files(below: $0) }
+    }
+
+    /// The directories that are the node, or below it.
+    func directories(below node: NameNode) -> [NameNode] {
+        guard let children = entries[node]?.children else { return [] }
+        return [node] + children.values.sorted().flatMap { directories(below: $0) }
     }
 
     /// Makes an empty file or directory.

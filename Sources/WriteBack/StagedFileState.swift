@@ -38,8 +38,13 @@ package struct StagedFileState: Sendable {
     /// Why a synchronization failed. Stays: nobody can say what of the bytes is on the disk.
     package private(set) var failure: Errno?
 
+    /// It was cut off, or its size was declared, and that was not synchronized.
+    private(set) var isSizeUnsafe = false
+
     private var revisions: [Int: Int] = [:]
     private var offered: Set<Int> = []
+    /// All parts before this one are offered.
+    private var offeredFront = 0
     private var writes: [Int: Write] = [:]
     private var synchronizations: [Int: ExtentMap] = [:]
     private var lastToken = 0
@@ -74,6 +79,8 @@ package struct StagedFileState: Sendable {
         runs.insert(record.runs.filter { written.contains($0.range) })
         isSealed = record.isSealed
         failure = record.failure
+        // The record does not say: `synchronized` does, if it is not so.
+        isSizeUnsafe = isSameBoot
     }
 
     private mutating func token() -> Int {
@@ -138,6 +145,7 @@ package struct StagedFileState: Sendable {
         for token in synchronizations.keys { synchronizations[token]?.remove(size..<Int.max) }
         kept = min(kept, size)
         self.size = size
+        isSizeUnsafe = true
         return invalid
     }
 
@@ -146,10 +154,12 @@ package struct StagedFileState: Sendable {
         // What grows changes the last part, too, where that was offered with fewer bytes.
         let touched = range.isEmpty ? range : min(range.lowerBound, size)..<range.upperBound
         var invalid: [PartVersion] = []
-        for part in offered.sorted() where layout.range(of: part).overlaps(touched) {
+        let parts = layout.parts(of: touched)
+        // A write touches one of many, a declared size many of few.
+        let hit = parts.count < offered.count ? parts.filter(offered.contains) : offered.filter(parts.contains).sorted()
+        for part in hit {
             invalid.append(version(part))
-            offered.remove(part)
-            revisions[part, default: 0] += 1
+            takeBack(part)
         }
         runs.remove(range)
         return invalid
@@ -197,8 +207,8 @@ package struct StagedFileState: Sendable {
     /// The next part that may be uploaded and was not offered since it changed; it counts as offered from now on.
     package mutating func offerPart() -> PartVersion? {
         let end = isSealed ? partCount : layout.part(at: front)
-        for part in 0..<end where !offered.contains(part) {
-            guard isRipe(part) else { continue }
+        while offered.contains(offeredFront) { offeredFront += 1 }
+        for part in offeredFront..<max(offeredFront, end) where !offered.contains(part) && isRipe(part) {
             offered.insert(part)
             return version(part)
         }
@@ -265,15 +275,24 @@ package struct StagedFileState: Sendable {
         synchronizations.removeValue(forKey: token) ?? ExtentMap()
     }
 
-    /// The ranges are on stable storage.
-    package mutating func synchronized(_ ranges: ExtentMap) { synced.formUnion(ranges) }
+    /// The ranges are on stable storage, and so is the size.
+    package mutating func synchronized(_ ranges: ExtentMap) {
+        synced.formUnion(ranges)
+        isSizeUnsafe = false
+    }
 
     /// A synchronization failed. The first reason stays.
     package mutating func failed(_ failure: Errno) { if self.failure == nil { self.failure = failure } }
 
     /// What was offered is offered again: the parts in the bucket went into an object that was published.
     package mutating func withdraw(_ parts: [Int]) {
-        for part in parts where offered.remove(part) != nil { revisions[part, default: 0] += 1 }
+        for part in parts where offered.contains(part) { takeBack(part) }
+    }
+
+    private mutating func takeBack(_ part: Int) {
+        offered.remove(part)
+        offeredFront = min(offeredFront, part)
+        revisions[part, default: 0] += 1
     }
 
     /// What the journal needs to know of the file, as it is now. Committed at `process`, it outlives this process with all

@@ -1,5 +1,6 @@
 import Glibc
 package import LinuxPlatform
+package import Manifests
 
 /// The directory of the local disk in which a mount keeps its journal and what was written: of one process at a time.
 package final class StagingDirectory: Sendable {
@@ -22,8 +23,7 @@ package final class StagingDirectory: Sendable {
         self.path = path
     }
 
-    private static let ownerName = "source"
-    private static let ownerLimit = 4096
+    private static let textLimit = 4096
 
     /// Makes it the staging directory of a source, for good: what is staged for one must never be published below another.
     ///
@@ -31,20 +31,36 @@ package final class StagingDirectory: Sendable {
     /// - Returns: another source whose it is; nil when it is this one's now.
     /// - Throws: the `errno` of the call that failed.
     package func claim(for source: String) throws(Errno) -> String? {
-        if try directory.names().contains(Self.ownerName) {
-            let file = try directory.open(Self.ownerName)
-            let owner = String(decoding: try file.bytes(0..<min(file.size(), Self.ownerLimit)), as: UTF8.self)
-            return owner == source ? nil : owner
+        let owner = try kept("source", source)
+        return owner == source ? nil : owner
+    }
+
+    /// What the mounts of this directory call themselves where others see it: the same as long as the directory is there.
+    ///
+    /// - Throws: the `errno` of the call that failed; `invalidArgument` when somebody else has written there.
+    package func identity() throws(Errno) -> OperationID {
+        guard let identity = OperationID(try kept("writer", OperationID.random().description)) else {
+            throw .invalidArgument
         }
-        guard source.utf8.count <= Self.ownerLimit else { throw .nameTooLong }
-        let fresh = Self.ownerName + ".new"
+        return identity
+    }
+
+    /// A text that is written once, and stays.
+    private func kept(_ name: String, _ text: @autoclosure () -> String) throws(Errno) -> String {
+        if try directory.names().contains(name) {
+            let file = try directory.open(name)
+            return String(decoding: try file.bytes(0..<min(file.size(), Self.textLimit)), as: UTF8.self)
+        }
+        let text = text()
+        guard text.utf8.count <= Self.textLimit else { throw .nameTooLong }
+        let fresh = name + ".new"
         if try directory.names().contains(fresh) { try directory.remove(fresh) }
         let file = try directory.create(fresh)
-        try file.write(Array(source.utf8), at: 0)
+        try file.write(Array(text.utf8), at: 0)
         try file.synchronizeData()
-        try directory.rename(fresh, to: Self.ownerName)
+        try directory.rename(fresh, to: name)
         try directory.synchronize()
-        return nil
+        return text
     }
 
     /// The room of the disk that it is on; nil when that cannot be found out.
@@ -90,7 +106,7 @@ enum StagingSweep {
         let present = Set(names.compactMap(StagingNames.number))
         var found = Found()
         found.last = max(state.lastStaging, present.max() ?? 0)
-        for (node, file) in state.files.sorted(by: { $0.key < $1.key }) {
+        for (node, file) in state.files.contents.sorted(by: { $0.key < $1.key }) {
             guard let number = file.staging else { continue }
             let staged = state.staged[node]
             if let opened = try? directory.open(StagingNames.name(number)), let size = try? opened.size(),
@@ -106,7 +122,7 @@ enum StagingSweep {
                 throw .damaged(file: StagingNames.name(number), offset: 0, reason: "\(error)")
             }
         }
-        let needed = Set(state.files.values.compactMap(\.staging))
+        let needed = Set(state.files.contents.values.compactMap(\.staging))
         found.garbage = present.subtracting(needed).sorted().map(StagingNames.name)
         // Nobody has counted them in this process.
         _ = (state.takeGarbage(), state.takeGone())

@@ -123,6 +123,20 @@ package struct UploadLedger: Sendable {
         parts.compactMapValues { if case .stored(let part) = $0.state { part } else { nil } }
     }
 
+    /// How many those are.
+    var storedCount: Int { parts.values.count { if case .stored = $0.state { true } else { false } } }
+
+    /// Whether it could do more if the window or the number of sessions allowed it.
+    var wantsRoom: Bool {
+        parts.values.contains { part in
+            if part.isPaused { return false }
+            switch part.state {
+            case .waiting, .ready: return true
+            default: return false
+            }
+        }
+    }
+
     /// Why parts are given up for now; `retryFailed` tries again.
     package var failure: ObjectStoreError? { parts.sorted { $0.key < $1.key }.compactMap(\.value.failure).first }
 

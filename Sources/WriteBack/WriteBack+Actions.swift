@@ -27,11 +27,13 @@ extension WriteBack {
                 if case .failure(let error) = await self.commitSafely(position) {
                     throw ObjectStoreError(.unavailable, "the journal does not take a move: \(error)")
                 }
+                try await self.mayWrite()
                 return try await self.move(intent, identity)
             }
             if let outcome { update { $0.engine.recognised(node, outcome) } }
         case .delete(let name, let generation):
             let isGone = await settled(action, position, attempt) { () async throws(ObjectStoreError) in
+                try await self.mayWrite()
                 try await self.store.delete(self.root.name(name.value), generation)
                 return true
             }
@@ -189,6 +191,7 @@ extension WriteBack {
             }
             let metadata = core.withLock { $0.engine.state.attributes[node] }
             let result = await attempt { () async throws(ObjectStoreError) in
+                try await self.mayWrite()
                 let name = try self.root.name(path.value)
                 let written = WriteOptions(
                     precondition,
@@ -231,6 +234,7 @@ extension WriteBack {
         if case .failure(let error) = await commitSafely(position) {
             throw ObjectStoreError(.unavailable, "the journal does not take a change of attributes: \(error)")
         }
+        try await mayWrite()
         // Whatever else has changed meanwhile, or this with a lost reply: the next attempt looks what is there.
         do throws(ObjectStoreError) {
             return try await store.patch(object, generation, metageneration: found.metageneration, metadata: changes)

@@ -197,7 +197,7 @@ extension WriteBack: WritableTree {
                 if let failure = state.staged[node]?.failure { return { completion(.failure(failure)) } }
                 if let error = core.engine.failures[node] { return { completion(.failure(Self.errno(error))) } }
                 let isThere =
-                    state.names.files[node] == nil || state.names.tree.path(node) == nil
+                    state.names.files[node] == nil || !state.names.tree.isNamed(node)
                     || state.names.isCurrent(node) && state.names.files[node]?.isBusy == false
                 guard isThere else { return nil }
                 return { completion(.success(())) }
@@ -343,7 +343,7 @@ extension WriteBack: WritableTree {
     }
 
     package func space(_ request: TreeRequest, _ completion: @escaping Completion<TreeSpace>) {
-        let (used, files) = core.withLock { ($0.budget.used, $0.engine.state.files.count) }
+        let (used, files) = core.withLock { ($0.budget.used, $0.engine.state.files.contents.count) }
         let limit = options.stagingLimit
         completion(.success(TreeSpace(totalBytes: limit, freeBytes: max(0, limit - used), files: files)))
     }

@@ -63,7 +63,7 @@ extension WriteBack {
     /// Nil for a directory without a name.
     func listing(of directory: NameNode) async throws(ObjectStoreError) -> BucketListing? {
         guard let path = path(directory) else { return nil }
-        var listing = BucketListing(path: path, before: core.withLock { $0.engine.state.names.remotes })
+        var listing = BucketListing(path: path, before: core.withLock { $0.engine.state.names.remotes.contents })
         var token: String?
         repeat {
             let page = try await store.list(
@@ -85,7 +85,7 @@ extension WriteBack {
             guard Self.path(directory, core) == path else { return }
             for folder in listing.folders {
                 let name = ByteName(String(decoding: folder.utf8.dropFirst(start).dropLast(), as: UTF8.self))
-                let known = [listing.before, core.engine.state.names.remotes]
+                let known = [listing.before, core.engine.state.names.remotes.contents]
                 let isHere = (try? core.engine.state.names.tree.child(name, of: directory)) != nil
                 if isHere || !Self.isLeftBehind(ByteName("\(path)\(name)/"), known, core) {
                     adoptDirectory(name, in: directory, &core)
@@ -167,10 +167,22 @@ extension WriteBack {
         run { observer(change) }
     }
 
-    /// Adopts everything below a directory, so that it can be renamed whole.
+    /// Takes note of a directory that was made here, where the bucket had none.
+    func noteMade(_ directory: NameNode, _ core: inout Core) {
+        if options.isShared { return }
+        core.made.insert(directory)
+        core.listed[directory] = time.now().advanced(by: options.listingLife)
+    }
+
+    /// Adopts everything below a directory, so that it can be renamed whole. Where only this process has made directories,
+    /// there is nothing that it does not know.
     ///
     /// - Throws: `EXDEV` when there is too much of it; what the bucket said.
     func adoptAll(below directory: NameNode) async -> Result<Void, Errno> {
+        let isKnown = core.withLock { core in
+            core.engine.state.names.tree.directories(below: directory).allSatisfy(core.made.contains)
+        }
+        if isKnown { return .success(()) }
         guard let path = path(directory) else { return .failure(.stale) }
         let listed = await attempt { () async throws(ObjectStoreError) in
             try await self.store.listAll(prefix: self.root.value + path.value, limit: Self.renameLimit)

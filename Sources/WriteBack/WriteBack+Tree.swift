@@ -38,7 +38,7 @@ extension WriteBack {
         return TreeAttributes(
             node: TreeNode(node),
             kind: isDirectory ? .directory : attributes.link != nil ? .link : .file,
-            isNamed: state.names.tree.path(node) != nil,
+            isNamed: state.names.tree.isNamed(node),
             size: size,
             mode: attributes.mode,
             user: attributes.user,
@@ -200,7 +200,9 @@ extension WriteBack {
                 completion,
                 { (core) throws(Errno) in
                     let above = core.engine.state.attributes[parent]
-                    return try core.engine.record(event(parent, above), request: request.number)
+                    let answer = try core.engine.record(event(parent, above), request: request.number)
+                    if let node = answer.node, core.engine.state.names.tree.isDirectory(node) { noteMade(node, &core) }
+                    return answer
                 },
                 reply: { (core, answer) throws(Errno) in
                     guard let node = answer.node else { throw .inputOutput }
@@ -269,7 +271,19 @@ extension WriteBack {
             once(
                 request,
                 completion,
-                { (core) throws(Errno) in try core.engine.record(event(parent), request: request.number) },
+                { (core) throws(Errno) in
+                    let event = event(parent)
+                    var directory: NameNode?
+                    if case .removedDirectory(let name, _, _) = event {
+                        directory = try? core.engine.state.names.tree.child(name, of: parent)
+                    }
+                    let answer = try core.engine.record(event, request: request.number)
+                    if let directory {
+                        core.listed[directory] = nil
+                        core.made.remove(directory)
+                    }
+                    return answer
+                },
                 reply: { (_, _) throws(Errno) in }
             )
         }
@@ -299,6 +313,9 @@ extension WriteBack {
                     {
                         return completion(.failure(error))
                     }
+                    if let moved, options.isShared, core.withLock({ isPublished($0, below: moved) }) {
+                        return completion(.failure(.crossDevice))
+                    }
                     let event = WriteBackRecord.Event.renamed(
                         name,
                         in: source,
@@ -316,6 +333,12 @@ extension WriteBack {
                 }
             }
         }
+    }
+
+    /// Whether the bucket has something of a directory.
+    private func isPublished(_ core: Core, below node: NameNode) -> Bool {
+        let names = core.engine.state.names
+        return names.tree.isDirectory(node) && names.tree.files(below: node).contains { names.files[$0]?.stands != nil }
     }
 
     package func list(
@@ -344,20 +367,19 @@ extension WriteBack {
     ) throws(Errno) -> TreeListing {
         let tree = core.engine.state.names.tree
         guard let entry = tree.entries[node] else { throw .stale }
-        var lines: [TreeListing.Line] = []
-        for child in try tree.children(of: node).values {
-            guard let entry = tree.entries[child], UInt64(entry.cookie) > cookie else { continue }
-            lines.append(
-                TreeListing.Line(
-                    name: entry.name.value,
-                    cookie: UInt64(entry.cookie),
-                    attributes: try show(child, core)
-                )
-            )
+        let rest = try tree.children(of: node).values.compactMap { child in
+            tree.entries[child].flatMap { UInt64($0.cookie) > cookie ? (node: child, entry: $0) : nil }
         }
-        lines.sort { $0.cookie < $1.cookie }
+        let lines = try rest.sorted { $0.entry.cookie < $1.entry.cookie }.prefix(max(1, limit))
+            .map { (child) throws(Errno) in
+                TreeListing.Line(
+                    name: child.entry.name.value,
+                    cookie: UInt64(child.entry.cookie),
+                    attributes: try show(child.node, core)
+                )
+            }
         return TreeListing(
-            lines: Array(lines.prefix(max(1, limit))),
+            lines: lines,
             parent: TreeNode(entry.parent ?? tree.root),
             validUntil: core.listed[node] ?? time.now()
         )

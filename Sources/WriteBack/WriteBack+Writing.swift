@@ -211,8 +211,13 @@ extension WriteBack {
         pool.submit { [self] in
             do throws(Errno) {
                 guard let begun = try beginSynchronization(node) else {
-                    // Nothing of it is on this disk but records.
-                    return commit(core.withLock { $0.position }, .node, completion)
+                    // Nothing of it is on this disk but records: one more, that its size is meant.
+                    let (_, position) = try change { (core) throws(Errno) in
+                        if core.engine.state.staged[node]?.isSizeUnsafe == true {
+                            try core.engine.record(.synced(node, ExtentMap()))
+                        }
+                    }
+                    return commit(position, .node, completion)
                 }
                 var failure: Errno?
                 do throws(Errno) {

@@ -27,6 +27,8 @@ package final class WriteBack: Sendable {
         var position: JournalPosition?
         /// Until when the names of a directory are known, as the bucket has them.
         var listed: [NameNode: MonotonicInstant] = [:]
+        /// Directories that this process made: the bucket had nothing below them.
+        var made: Set<NameNode> = []
         /// Called after each change; gone when they say so.
         var watchers: [Int: @Sendable (inout Core) -> (@Sendable () -> Void)?] = [:]
         var lastWatcher = 0
@@ -51,6 +53,7 @@ package final class WriteBack: Sendable {
     let pool: WorkerPool
     let buffers: BufferPool
     let space: @Sendable () -> FilesystemSpace?
+    let mayWrite: @Sendable () async throws(ObjectStoreError) -> Void
     private let start: Starter
 
     /// What a start needs from outside.
@@ -65,6 +68,10 @@ package final class WriteBack: Sendable {
         package var isNewMount: Bool
         /// Threads for work that waits for the disk.
         package var diskThreads = 2
+        /// Asked before each request that changes what stands under a name of the tree; it throws what is tried again.
+        package var mayWrite: @Sendable () async throws(ObjectStoreError) -> Void = {
+            () async throws(ObjectStoreError) in
+        }
         /// The room of the disk; nil where nobody knows.
         package var space: @Sendable () -> FilesystemSpace? = { nil }
         package var start: Starter = { body in Task { await body() } }
@@ -99,6 +106,7 @@ package final class WriteBack: Sendable {
         root = surroundings.root
         time = surroundings.time
         space = surroundings.space
+        mayWrite = surroundings.mayWrite
         start = surroundings.start
         do throws(Errno) {
             pool = try WorkerPool(name: "staging", count: surroundings.diskThreads)
@@ -125,10 +133,10 @@ package final class WriteBack: Sendable {
         var core = Core(engine: engine, budget: budget)
         core.files = opened.files
         core.damaged = opened.damaged
-        core.named = Set(state.files.values.compactMap(\.staging).filter { opened.synced.contains($0) })
+        core.named = Set(state.files.contents.values.compactMap(\.staging).filter { opened.synced.contains($0) })
         core.lastStaging = opened.last
         let now = time.now()
-        for node in state.staged.keys { core.since[node] = now }
+        for node in state.staged.keys where !state.names.isCurrent(node) { core.since[node] = now }
         self.core = Lock(core)
     }
 
@@ -166,12 +174,13 @@ package final class WriteBack: Sendable {
                 )
             }
         }
+        let open = Set(state.files.contents.filter { $0.value.writers > 0 }.keys)
         if surroundings.isNewMount {
             do throws(Errno) { try state.apply(WriteBackRecord(.detached)) } catch {
                 throw .damaged(file: "records", offset: 0, reason: "\(error)")
             }
         }
-        state.settle(isSameBoot: recovery.isSameBoot)
+        state.settle(isSameBoot: recovery.isSameBoot, wasOpen: open)
         return state
     }
 
@@ -232,9 +241,13 @@ package final class WriteBack: Sendable {
     /// Since when each file waits.
     private func age(_ core: inout Core) {
         let now = time.now()
-        core.since = core.since.filter { core.engine.state.staged[$0.key] != nil }
-        for node in core.engine.state.staged.keys where core.since[node] == nil { core.since[node] = now }
-        for node in core.since.keys where core.engine.state.names.isCurrent(node) { core.since[node] = now }
+        for node in core.engine.takeLooked() {
+            if core.engine.state.staged[node] == nil || core.engine.state.names.isCurrent(node) {
+                core.since[node] = nil
+            } else if core.since[node] == nil {
+                core.since[node] = now
+            }
+        }
     }
 
     private func begin(_ action: WriteBackAction, _ position: JournalPosition?) {

@@ -57,9 +57,9 @@ package struct WriteBackOptions: Sendable {
     /// Most bytes of one request; a multiple of 256 KiB. A file of no more is put in one request.
     package var chunk = 8 << 20
     /// Bytes that may be sent and not acknowledged, of all files; at least a chunk.
-    package var window = 64 << 20
+    package var window = 96 << 20
     /// Upload sessions that may be under way, of all files.
-    package var sessions = 8
+    package var sessions = 12
     /// Bytes of the local disk that written files may take.
     package var stagingLimit = 64 << 30
     /// Bytes of the disk that staging leaves to the journal.
@@ -82,6 +82,9 @@ package struct WriteBackOptions: Sendable {
     package var isPublishedAtClose = false
     /// How long such a call waits before it fails with ETIMEDOUT.
     package var publishDeadline = Duration.seconds(600)
+    /// Other machines write below the prefix, too: nothing is known of a directory because it was made here, and one of which
+    /// something stands in the bucket is not renamed (`EXDEV`).
+    package var isShared = false
     /// Names that writers rename when they are done: not published before.
     package var holdsBack: @Sendable (String) -> Bool = { _ in false }
     /// Extended attributes that each node shows and nobody can change: whose mount it is.

@@ -24,24 +24,28 @@ extension WriteBackEngine {
     /// Whether an object has, or may have, other attributes than its file. Without a name nobody will ever see them.
     var hasPatches: Bool {
         !patching.isEmpty
-            || state.unpatched.contains { state.names.isCurrent($0) && state.names.tree.path($0) != nil }
+            || state.unpatched.contains { state.names.isCurrent($0) && state.names.tree.isNamed($0) }
     }
 
     /// Begins what can be begun.
-    mutating func patch() {
-        for node in state.unpatched.sorted() where !patching.contains(node) {
-            guard let target = patchTarget(node) else {
+    ///
+    /// - Parameter nodes: files that may have become fit for it.
+    mutating func patch(_ nodes: [NameNode]) {
+        for node in nodes where state.unpatched.contains(node) && !patching.contains(node) {
+            if patchTarget(node) == nil {
                 // What comes now, comes with its attributes: they are collected anew after it.
                 duePatches.remove(node)
-                continue
-            }
-            if !isDraining, !duePatches.contains(node) {
+            } else if isDraining {
+                duePatches.insert(node)
+            } else if !duePatches.contains(node) {
                 wait(.patch(node), options.patchGrace)
-            } else if patching.count < Self.patchLimit {
-                duePatches.remove(node)
-                patching.insert(node)
-                queue.append(.patch(node, target.name, target.generation))
             }
+        }
+        while patching.count < Self.patchLimit, let node = duePatches.min() {
+            duePatches.remove(node)
+            guard state.unpatched.contains(node), let target = patchTarget(node) else { continue }
+            patching.insert(node)
+            queue.append(.patch(node, target.name, target.generation))
         }
     }
 
@@ -50,6 +54,7 @@ extension WriteBackEngine {
     /// - Parameter found: the object as it is now; nil when another, or none, stands under the name.
     mutating func patched(_ node: NameNode, _ name: ByteName, _ generation: Generation, _ found: ObjectAttributes?) {
         patching.remove(node)
+        touch(node)
         // A move or a publication that began meanwhile may have taken the old attributes along: what it made is looked at again.
         guard patchTarget(node) == PatchTarget(name: name, generation: generation) else { return }
         if let found { compare(node, found) } else { note(.patched(node)) }

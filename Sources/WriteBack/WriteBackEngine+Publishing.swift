@@ -7,13 +7,13 @@ import ObjectStorage
 extension WriteBackEngine {
     /// Takes what the names want.
     mutating func beginNames() {
-        let known = state
-        for action in state.names.next(showsObject: { known.showsObject($0) }) {
+        for action in state.nextNameActions() {
             switch action {
             case .publish(let node, let content, _, _):
                 let intent = WriteIntent(action: action, operation: operation(content))
                 note(.began(intent))
                 publications[node] = Publishing(intent: intent)
+                touch(node)
             case .move(let node, let content, _, _, _, _), .keep(let node, let content, _, _, _):
                 let intent = WriteIntent(action: action, operation: operation(content))
                 note(.began(intent))
@@ -34,7 +34,7 @@ extension WriteBackEngine {
         if publishing.publication == nil {
             guard case .publish(_, let content, _, _) = publishing.intent.action,
                 state.names.content(node) == content, state.staged[node] != nil, state.files[node]?.isTorn == false,
-                state.names.tree.path(node) != nil
+                state.names.tree.isNamed(node)
             else { return end(node, .failed) }
             if unchecked.contains(node) { return }
             make(&publishing, node, content)
@@ -86,13 +86,11 @@ extension WriteBackEngine {
 
     private mutating func put(_ publishing: inout Publishing, _ node: NameNode, _ action: PublicationAction) {
         if case .write(let sources, _, _, let size, _) = action, sources.isEmpty {
-            guard size <= options.window - unacknowledged else {
+            guard takeRoom(size, for: node) else {
                 publishing.held = action
                 return
             }
             publishing.bytes = size
-            // Others that are looked at in the same call see it.
-            publications[node]?.bytes = size
         }
         queue.append(.publication(node, publishing.intent, action))
     }
@@ -103,20 +101,22 @@ extension WriteBackEngine {
         else { return }
         publications[node]?.publication = nil
         body(&publication)
-        publications[node]?.publication = publication
-        publications[node]?.bytes = 0
-        if publication.outcome == nil, publications[node]?.sources.isEmpty == true,
+        if publications[node]?.sources.isEmpty == true,
             state.names.content(node) != publications[node]?.intent.content
         {
-            // The bytes to put are not there any more. If they were put all the same, the next operation finds that out.
-            end(node, .failed)
+            publication.giveUp()
         }
+        publications[node]?.publication = publication
+        publications[node]?.bytes = 0
+        touch(node)
+        freeRoom()
     }
 
     /// The whole content was read; nil when it could not be.
     mutating func measured(_ node: NameNode, _ content: Int, _ result: Result<CRC32C, ObjectStoreError>) {
         guard case .publish(_, content, _, _)? = publications[node]?.intent.action else { return }
         publications[node]?.isMeasuring = false
+        touch(node)
         switch result {
         case .success(let crc32c): publications[node]?.crc32c = crc32c
         case .failure(let error):
@@ -131,6 +131,7 @@ extension WriteBackEngine {
 
     private mutating func end(_ node: NameNode, _ outcome: NameOutcome, _ attributes: ObjectAttributes? = nil) {
         guard let publishing = publications.removeValue(forKey: node) else { return }
+        freeRoom()
         if case .done = outcome { (failures[node], attempts[node]) = (nil, nil) }
         note(
             .ended(
@@ -150,8 +151,10 @@ extension WriteBackEngine {
             end(node, .done(attributes.generation), attributes)
         case .overtaken(let attributes, let operation):
             publications[node] = nil
+            freeRoom()
             overtaken(node, attributes, operation)
         case .conflict(let found): end(node, .conflict(found: found?.generation), found)
+        case .notDone: end(node, .failed)
         case .partMissing:
             queue.append(.verify(node, uploads[node]?.stored ?? [:]))
             publications[node]?.publication = nil
@@ -172,6 +175,7 @@ extension WriteBackEngine {
 
     private mutating func consume(_ node: NameNode, _ sources: Set<ComposeSource>) {
         guard let parts = uploads[node]?.consumed(sources), !parts.isEmpty else { return }
+        touchUpload(node)
         for part in parts { note(.sessionEnded(node, part: part)) }
         state.staged[node]?.withdraw(parts)
     }
@@ -180,6 +184,7 @@ extension WriteBackEngine {
     mutating func verified(_ node: NameNode, _ missing: [Int]) {
         for part in missing { uploads[node]?.missing(part) }
         publications[node]?.isPaused = false
+        touchUpload(node)
     }
 
     // MARK: What earlier processes, and moves, have done

@@ -15,6 +15,9 @@ import ObjectStorage
 /// - What all files together have sent and nobody has acknowledged is never more than the window.
 /// - An object is given attributes only in the generation that is known to be the file's, and after they are on stable storage.
 /// - When everything is published, patched, deleted and acknowledged, no action is left.
+///
+/// `next` looks only at what was touched since its last call, and at what waits for room when some was freed: its cost is that
+/// of the change, whatever else waits. So one more invariant: to look at everything finds nothing that it had left out.
 struct WriteBackEngine: Sendable {
     var state: WriteBackState
     let options: WriteBackOptions
@@ -36,6 +39,25 @@ struct WriteBackEngine: Sendable {
     /// Files whose attributes were collected long enough.
     var duePatches: Set<NameNode> = []
     private var timers: Set<WriteBackTimer> = []
+    /// Files to look at, beside those that the state says were touched.
+    private var touched: Set<NameNode> = []
+    /// Of those, the ones whose upload has got an answer, or whose parts have changed.
+    private var changedUploads: Set<NameNode> = []
+    /// Files that were looked at since somebody asked.
+    private var looked: Set<NameNode> = []
+    /// Files that could do more if the window or the number of sessions allowed it.
+    private var waitingForRoom: Set<NameNode> = []
+    /// There may be more room than when they were looked at.
+    private var isRoomFreed = false
+    /// What is under way, counted once for each call of `next`.
+    private var load: Load?
+
+    /// What all files together have under way.
+    private struct Load {
+        /// Sent and not acknowledged.
+        var bytes: Int
+        var sessions: Int
+    }
     /// Files whose checksums were not compared with the disk since the machine died.
     private(set) var unchecked: Set<NameNode> = []
     /// Everything is to be published now: no grace is waited for.
@@ -72,11 +94,12 @@ struct WriteBackEngine: Sendable {
         self.root = root
         self.secret = secret
         prefix = PenstockPaths(root).written(secret)
-        if !isSameBoot { unchecked = Set(state.staged.filter { !$0.value.runs.runs.isEmpty }.keys) }
+        if !isSameBoot { unchecked = Set(state.staged.contents.filter { !$0.value.runs.runs.isEmpty }.keys) }
         for node in unchecked.sorted() { queue.append(.check(node)) }
         for (node, intent) in state.intents.sorted(by: { $0.key < $1.key }) {
             queue.append(.recognise(node, intent, state.files[node]?.standing))
         }
+        touchAll()
     }
 
     // MARK: Records
@@ -99,6 +122,7 @@ struct WriteBackEngine: Sendable {
             failures[node] = nil
             attempts[node] = nil
             duePatches.remove(node)
+            waitingForRoom.remove(node)
             if bytes > 0 { queue.append(.release(bytes: bytes)) }
         }
         for number in state.takeGarbage() { queue.append(.remove(staging: number)) }
@@ -120,18 +144,76 @@ struct WriteBackEngine: Sendable {
 
     /// What to do now. Call it after each event, under the same lock.
     mutating func next() -> [WriteBackAction] {
-        for node in state.staged.keys.sorted() { advance(node) }
+        let nodes = takeTouched()
+        for node in nodes where state.staged[node] != nil { advance(node) }
         beginNames()
-        for node in publications.keys.sorted() { publish(node) }
-        if !state.unpatched.isEmpty { patch() }
-        for name in state.names.tombstones { waitForTombstone(name) }
+        for node in touched.union(nodes).sorted() where publications[node] != nil { publish(node) }
+        patch(nodes)
+        for name in state.names.takeTombstones() { waitForTombstone(name) }
+        load = nil
         defer { queue = [] }
         return queue
+    }
+
+    /// Files to look at now, in order.
+    private mutating func takeTouched() -> [NameNode] {
+        var nodes = state.takeTouched().union(touched)
+        if isRoomFreed { nodes.formUnion(waitingForRoom) }
+        (touched, isRoomFreed) = ([], false)
+        looked.formUnion(nodes)
+        return nodes.sorted()
+    }
+
+    /// Files that something was done to since the last call.
+    mutating func takeLooked() -> Set<NameNode> {
+        defer { looked = [] }
+        return looked
+    }
+
+    /// The next call of `next` looks at it again.
+    mutating func touch(_ node: NameNode) { touched.insert(node) }
+
+    /// The next call of `next` looks at everything again.
+    mutating func touchAll() {
+        state.touchAll()
+        touched.formUnion(publications.keys)
+        changedUploads.formUnion(uploads.keys)
+        isRoomFreed = true
+    }
+
+    /// Something is not under way any more.
+    mutating func freeRoom() {
+        isRoomFreed = true
+        load = nil
     }
 
     /// Bytes that were sent and not acknowledged, of all files.
     var unacknowledged: Int {
         uploads.values.reduce(0) { $0 + $1.unacknowledged } + publications.values.reduce(0) { $0 + $1.bytes }
+    }
+
+    private func countLoad() -> Load {
+        load ?? Load(bytes: unacknowledged, sessions: uploads.values.reduce(0) { $0 + $1.underWay })
+    }
+
+    /// Takes room for what is sent in one request.
+    ///
+    /// - Returns: false when there is none; the file is looked at again when there is.
+    mutating func takeRoom(_ bytes: Int, for node: NameNode) -> Bool {
+        var now = countLoad()
+        guard bytes <= options.window - now.bytes else {
+            load = now
+            waitingForRoom.insert(node)
+            return false
+        }
+        now.bytes += bytes
+        load = now
+        waitingForRoom.remove(node)
+        return true
+    }
+
+    private mutating func stopWaiting(_ node: NameNode) {
+        if publications[node]?.held == nil { waitingForRoom.remove(node) }
     }
 
     /// Whether the file goes up in one request.
@@ -149,7 +231,7 @@ struct WriteBackEngine: Sendable {
             return
         }
         guard !file.isTorn, !unchecked.contains(node), let staged = state.staged[node] else { return }
-        if state.names.tree.path(node) == nil {
+        if !state.names.tree.isNamed(node) {
             // Nobody will ever see it again under a name.
             if !name.isBusy { discardUpload(node) }
             return
@@ -158,18 +240,43 @@ struct WriteBackEngine: Sendable {
             if !name.isReady { makeReady(node, name.content, staged.size) }
             return
         }
+        send(node)
+        guard staged.isSealed, !name.isReady, staged.partCount > 0, uploads[node]?.storedCount == staged.partCount
+        else { return }
+        note(.ready(node, content: name.content))
+    }
+
+    /// What can be done for the parts of a file.
+    private mutating func send(_ node: NameNode) {
+        // Offered once: nothing follows from that but what is done here.
+        let offered = state.staged.update(quietly: node) { file in
+            var versions: [PartVersion] = []
+            while let version = file?.offerPart() { versions.append(version) }
+            return versions
+        }
+        guard
+            !offered.isEmpty || changedUploads.contains(node) || waitingForRoom.contains(node)
+                || uploads[node] == nil && state.sessions[node]?.isEmpty == false
+        else { return }
         var ledger = uploads[node] ?? makeLedger(node)
-        while let version = state.staged[node]?.offerPart() { ledger.add(version) }
-        let room = options.window - unacknowledged
-        let others = uploads.reduce(0) { $0 + ($1.key == node ? 0 : $1.value.underWay) }
-        let actions = ledger.next(window: max(0, room), sessions: max(0, options.sessions - others))
-        let isWhole = staged.partCount > 0 && ledger.stored.count == staged.partCount
+        for version in offered { ledger.add(version) }
+        let now = countLoad()
+        let others = Load(
+            bytes: now.bytes - (uploads[node]?.unacknowledged ?? 0),
+            sessions: now.sessions - (uploads[node]?.underWay ?? 0)
+        )
+        let actions = ledger.next(
+            window: max(0, options.window - now.bytes),
+            sessions: max(0, options.sessions - others.sessions)
+        )
+        load = Load(bytes: others.bytes + ledger.unacknowledged, sessions: others.sessions + ledger.underWay)
+        if ledger.wantsRoom { waitingForRoom.insert(node) } else { stopWaiting(node) }
+        changedUploads.remove(node)
         uploads[node] = ledger.isEmpty ? nil : ledger
         for part in (state.sessions[node] ?? [:]).keys.sorted() where ledger.parts[part] == nil {
             note(.sessionEnded(node, part: part))
         }
         for action in actions { enqueue(node, action) }
-        if staged.isSealed, isWhole, !name.isReady { note(.ready(node, content: name.content)) }
         if let error = ledger.failure, failures[node] == nil { fail(node, error) }
     }
 
@@ -210,7 +317,10 @@ struct WriteBackEngine: Sendable {
 
     /// What there is of the upload in the bucket has no purpose any more.
     private mutating func discardUpload(_ node: NameNode) {
+        stopWaiting(node)
+        changedUploads.remove(node)
         guard var ledger = uploads.removeValue(forKey: node) else { return }
+        freeRoom()
         for part in ledger.parts.keys.sorted() { ledger.drop(part) }
         for action in ledger.next(window: 0, sessions: 0) { queue.append(.upload(node, action)) }
     }
@@ -225,10 +335,19 @@ struct WriteBackEngine: Sendable {
         }
         body(&ledger)
         uploads[node] = ledger
+        touchUpload(node)
+    }
+
+    /// What there is of the upload in the bucket, or is under way, has changed.
+    mutating func touchUpload(_ node: NameNode) {
+        touched.insert(node)
+        if uploads[node] != nil { changedUploads.insert(node) }
+        freeRoom()
     }
 
     /// A part of the file has other bytes from now on.
     mutating func drop(_ node: NameNode, _ versions: [PartVersion]) {
+        if !versions.isEmpty { touchUpload(node) }
         for version in versions {
             uploads[node]?.drop(version.part)
             if state.sessions[node]?[version.part] != nil { note(.sessionEnded(node, part: version.part)) }
@@ -252,18 +371,21 @@ struct WriteBackEngine: Sendable {
         switch timer {
         case .tombstone(let name, let generation):
             timers.remove(timer)
-            if state.names.remotes[name]?.generation == generation, state.names.tombstones.contains(name) {
+            if state.names.remotes[name]?.generation == generation, state.names.isTombstone(name) {
                 note(.expired(name))
             }
         case .emptyFile(let node, let content):
+            touch(node)
             if state.names.content(node) != content || state.names.files[node]?.isReady == true { timers.remove(timer) }
         case .patch(let node):
             timers.remove(timer)
+            touch(node)
             if state.unpatched.contains(node), patchTarget(node) != nil { duePatches.insert(node) }
         case .retry(let node):
             timers.remove(timer)
             failures[node] = nil
             uploads[node]?.retryFailed()
+            touchUpload(node)
             retryPublication(node)
         }
     }
@@ -285,12 +407,15 @@ struct WriteBackEngine: Sendable {
     }
 
     /// Nothing waits any more: what has a grace is done now.
-    mutating func drain() { isDraining = true }
+    mutating func drain() {
+        isDraining = true
+        touchAll()
+    }
 
     /// Whether everything that applications wrote stands in the bucket under its name, with its attributes, and nothing else.
     var isSettled: Bool {
         publications.isEmpty && state.intents.isEmpty && state.names.isSettled && !hasPatches
-            && state.staged.keys.allSatisfy { state.names.isCurrent($0) || state.names.tree.path($0) == nil }
+            && state.staged.keys.allSatisfy { state.names.isCurrent($0) || !state.names.tree.isNamed($0) }
     }
 
     /// A new name for an operation: says which content it writes.
@@ -306,6 +431,7 @@ struct WriteBackEngine: Sendable {
 
     mutating func checked(_ node: NameNode, _ wrong: [Range<Int>]) {
         unchecked.remove(node)
+        touch(node)
         if !wrong.isEmpty, state.staged[node] != nil { note(.unproven(node, wrong)) }
     }
 }

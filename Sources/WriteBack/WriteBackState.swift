@@ -15,13 +15,13 @@ struct WriteBackState: Sendable {
 
     /// Changed by records; by others only what no record keeps (`next`).
     var names: NameTable
-    private(set) var files: [NameNode: WrittenFile] = [:]
+    private(set) var files = TrackedDictionary<NameNode, WrittenFile>()
     /// Of files, directories and links; of the root, too.
     private(set) var attributes: [NameNode: NodeAttributes] = [:]
     /// Files whose attributes were changed since the metadata of their object was known to say the same.
     private(set) var unpatched: Set<NameNode> = []
     /// The bytes of files that are not, or not only, what stands in the bucket.
-    var staged: [NameNode: StagedFileState] = [:]
+    var staged = TrackedDictionary<NameNode, StagedFileState>()
     private(set) var sessions: [NameNode: [Int: UploadRecord]] = [:]
     private(set) var intents: [NameNode: WriteIntent] = [:]
     private var answers: [UInt64: KernelAnswer] = [:]
@@ -58,10 +58,31 @@ struct WriteBackState: Sendable {
     }
 
     /// Whether bytes of the file are read from what stands in the bucket.
-    func showsObject(_ node: NameNode) -> Bool {
-        guard let standing = files[node]?.standing, standing.size > 0 else { return false }
-        guard let staged = staged[node] else { return true }
+    func showsObject(_ node: NameNode) -> Bool { Self.showsObject(files[node], staged[node]) }
+
+    private static func showsObject(_ file: WrittenFile?, _ staged: StagedFileState?) -> Bool {
+        guard let standing = file?.standing, standing.size > 0 else { return false }
+        guard let staged else { return true }
         return !staged.written.contains(0..<staged.kept)
+    }
+
+    /// What the names want now.
+    mutating func nextNameActions() -> [NameAction] {
+        // Not `self`: names would be copied whole to be changed beside it.
+        let (files, staged) = (files.contents, staged.contents)
+        return names.next { Self.showsObject(files[$0], staged[$0]) }
+    }
+
+    /// Files that something was done to since the last call.
+    mutating func takeTouched() -> Set<NameNode> {
+        names.files.takeTouched().union(files.takeTouched()).union(staged.takeTouched())
+    }
+
+    /// Everything counts as changed.
+    mutating func touchAll() {
+        names.touchAll()
+        files.touchAll()
+        staged.touchAll()
     }
 
     /// Bytes of the local disk that the file takes.
@@ -145,6 +166,7 @@ struct WriteBackState: Sendable {
             guard node == names.tree.root || names.tree.entries[node] != nil else { throw .stale }
             if files[node] != nil, let old = attributes[node], !ObjectMetadata.isSame(old, new) {
                 unpatched.insert(node)
+                files.touch(node)
             }
             attributes[node] = new
         case .staged, .overwriting, .wrote, .truncated, .synced, .unsynced, .damaged, .unproven, .unstaged:
@@ -366,16 +388,18 @@ struct WriteBackState: Sendable {
 extension WriteBackState {
     /// After the last record of a start.
     ///
-    /// - Parameter isSameBoot: otherwise only what was synced is there, and a file that lost something is torn.
-    mutating func settle(isSameBoot: Bool) {
+    /// - Parameters:
+    ///   - isSameBoot: otherwise only what was synced is there, and a file that lost something is torn.
+    ///   - wasOpen: files that somebody could write to when the machine died.
+    mutating func settle(isSameBoot: Bool, wasOpen: Set<NameNode>) {
         names.resume()
         dropReleased()
         guard !isSameBoot else { return }
-        for (node, state) in staged {
+        for (node, state) in staged.contents {
             let record = state.record
             staged[node] = StagedFileState(record, isSameBoot: false, layout: layout)
-            // Declared and never written, or cut off: nothing is missing of it.
-            if record.written != record.synced { tear(node) }
+            // Declared and never written, or cut off: nothing is missing of it, unless its writer was not done.
+            if record.written != record.synced || state.isSizeUnsafe && wasOpen.contains(node) { tear(node) }
         }
     }
 }
@@ -424,17 +448,20 @@ extension WriteBackState {
             if entry.children != nil { entry.children = [:] }
             events.append(.node(node, entry))
         }
-        for (node, var file) in names.files.sorted(by: { $0.key < $1.key }) {
+        for (node, var file) in names.files.contents.sorted(by: { $0.key < $1.key }) {
             file.isBusy = false
             events.append(.name(node, file))
         }
-        for (name, remote) in names.remotes.sorted(by: { $0.key < $1.key }) { events.append(.standing(name, remote)) }
+        for (name, remote) in names.remotes.contents.sorted(by: { $0.key < $1.key }) {
+            events.append(.standing(name, remote))
+        }
         for (node, new) in attributes.sorted(by: { $0.key < $1.key }) where node != tree.root {
             events.append(.attributes(node, new))
         }
-        for (node, var file) in files.sorted(by: { $0.key < $1.key }) {
+        for (node, var file) in files.contents.sorted(by: { $0.key < $1.key }) {
             file.content = staged[node]?.record
             events.append(.file(node, file))
+            if staged[node]?.isSizeUnsafe == false { events.append(.synced(node, ExtentMap())) }
         }
         for (node, records) in sessions.sorted(by: { $0.key < $1.key }) {
             for record in records.sorted(by: { $0.key < $1.key }) { events.append(.session(node, record.value)) }

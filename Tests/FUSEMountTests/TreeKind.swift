@@ -35,7 +35,9 @@ protocol ObservedTree: WritableTree {
 extension MemoryTree: ObservedTree {}
 
 extension WriteBack: ObservedTree {
-    var openHandles: Int { core.withLock { $0.engine.state.names.files.values.reduce(0) { $0 + max(0, $1.handles) } } }
+    var openHandles: Int {
+        core.withLock { $0.engine.state.names.files.contents.values.reduce(0) { $0 + max(0, $1.handles) } }
+    }
 
     var nodeCount: Int { core.withLock { $0.engine.state.names.tree.entries.count } }
 

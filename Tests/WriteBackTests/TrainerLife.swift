@@ -166,9 +166,8 @@ final class TrainerLife {
 
     private func open(_ file: Int, _ path: String, _ rule: CreateRule) async throws {
         let (directory, name) = split(path)
-        // A gap that is known: if the machine dies before the first byte is written, a file that was made or truncated is
-        // published empty, and one whose size was declared as zeros.
-        if isOfMachine, files[path] == nil || rule == .openTruncated { whole[path, default: []].insert([]) }
+        // If the machine dies before the first byte is written, a new file is an empty one.
+        if isOfMachine, files[path] == nil { whole[path, default: []].insert([]) }
         let inode = files[path] ?? Inode()
         if rule == .openTruncated { (inode.bytes, inode.promise) = ([], nil) }
         inode.writers += 1
@@ -189,10 +188,6 @@ final class TrainerLife {
         var changes = AttributeChanges()
         changes.size = declared[file]
         let wanted = changes
-        if isOfMachine, let inode = open[file]?.inode {
-            let zeros = [UInt8](repeating: 0, count: declared[file] ?? 0)
-            for (path, other) in files where other === inode { whole[path, default: []].insert(zeros) }
-        }
         let _: TreeEntry = try await call { mount, request, done in
             mount.setAttributes(request, handle.node, wanted, through: handle, done)
         }

@@ -72,8 +72,13 @@ final class WriteBackModel {
         check()
     }
 
-    /// Nothing torn is visible.
+    /// Nothing torn is visible, and no change was overlooked.
     func check() {
+        let overlooked = life.mount.core.withLock { core in
+            core.engine.touchAll()
+            return core.engine.next().count + core.engine.takeRecords().count
+        }
+        if overlooked > 0 { complaints.append("\(overlooked) things to do were overlooked") }
         for (name, bytes) in life.published where !whole.contains(bytes) {
             complaints.append("'\(name)' shows \(bytes.count) bytes that were never whole")
         }

@@ -90,6 +90,26 @@ import Testing
     }
 }
 
+extension WriteBackTests {
+    /// A put whose reply was lost has been done: that is found out also when the file has other bytes and another name since.
+    @Test func whatWasPutInDoubtIsNotForgottenWhenTheFileGoesOn() async throws {
+        let life = try WriteBackLife(seed: 4)
+        let handle = try await life.create("a")
+        try await life.write([1, 2, 3], handle, at: 0)
+        try await life.release(handle)
+        life.weather = Weather(loss: 100)
+        while life.published.isEmpty { await life.step() }
+        life.weather = Weather()
+        let again = try await life.create("a")
+        try await life.write([4], again, at: 0)
+        let (mount, request) = (life.mount, life.request())
+        try await life.call { mount.rename(request, "a", in: .root, to: "b", in: .root, .replace, $0) }.get()
+        try await life.release(again)
+        try await life.drain()
+        #expect(life.published == ["b": [4]])
+    }
+}
+
 @Suite struct WriteBackPropertyTests {
     private func run(
         _ seed: UInt64,

@@ -113,7 +113,7 @@ let package = Package(
             "MountService",
             [
                 "AdminEndpoint", "FUSEMount", "Filesystem", "WriteBack", "ReadAhead", "BlockCache", "TransferEngine",
-                "Manifests", "ObjectStorage", "Configuration", "LinuxPlatform", "Telemetry",
+                "Publication", "Manifests", "ObjectStorage", "Configuration", "LinuxPlatform", "Telemetry",
             ]
         ),
 

@@ -5,7 +5,7 @@ package struct Lease: Hashable, Sendable {
     package static let formatVersion = 1
     package static let maximumBytes = 16 << 10
 
-    /// The holder's own name for itself, new with each process.
+    /// The holder's own name for itself: new with each process, or a writable mount's, which stays with its staging directory.
     package let owner: OperationID
     /// For people: where the holder runs.
     package let host: String

@@ -35,6 +35,11 @@ package struct PenstockPaths: Hashable, Sendable {
         get throws(ObjectStoreError) { try own("lease") }
     }
 
+    /// Which mount writes below the prefix.
+    package var writer: ObjectName {
+        get throws(ObjectStoreError) { try own("writer") }
+    }
+
     /// The granule CRCs of the content with this hash.
     package func crcTable(_ content: SHA256Digest) throws(ObjectStoreError) -> ObjectName {
         try own("crc/\(content)")

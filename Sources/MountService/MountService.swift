@@ -6,6 +6,7 @@ import Glibc
 package import LinuxPlatform
 package import Manifests
 package import ObjectStorage
+package import Publication
 package import Telemetry
 import TransferEngine
 package import WriteBack
@@ -83,6 +84,8 @@ package enum MountServiceError: Error, Sendable, CustomStringConvertible {
     case foreignStaging(String, String)
     /// What an earlier mount left in the staging directory cannot be gone on with.
     case journal(String, JournalError)
+    /// Another mount writes below the prefix, or nobody can be asked.
+    case writer(PublicationError)
 
     package var description: String {
         switch self {
@@ -97,6 +100,7 @@ package enum MountServiceError: Error, Sendable, CustomStringConvertible {
         case .foreignStaging(let path, let owner):
             "the staging directory \(path) belongs to \(owner); each source needs one of its own"
         case .journal(let path, let error): "what was staged in \(path) cannot be read: \(error)"
+        case .writer(let error): error.description
         }
     }
 }

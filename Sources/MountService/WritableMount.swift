@@ -4,6 +4,7 @@ import Glibc
 import LinuxPlatform
 import Manifests
 package import ObjectStorage
+import Publication
 package import Telemetry
 package import WriteBack
 
@@ -46,8 +47,9 @@ package struct WritableMountOptions: Sendable {
 
 /// A mount that is written to, from start to stop.
 ///
-/// The order of a start: the staging directory is locked and its journal read, the kernel is answered, the bucket is asked. Of an
-/// end: the mount leaves the tree, then what is staged goes to the bucket, as far as there is time.
+/// The order of a start: the staging directory is locked, the writer's lease taken, the journal read; the kernel is answered, the
+/// bucket is asked. A process that takes over answers first and takes the lease meanwhile. Of an end: the mount leaves the tree,
+/// then what is staged goes to the bucket, as far as there is time, and the lease is given back.
 package final class WritableMount: Sendable {
     /// How long a process that takes over waits for the staging directory.
     private static let lockPatience = Duration.seconds(10)
@@ -57,6 +59,8 @@ package final class WritableMount: Sendable {
     package let readyLine: String
     private let tree: WriteBack
     private let staging: StagingDirectory
+    /// Nil where many may write.
+    private let lease: WriterLease?
     private let administration: WritableAdministration
     private let log: Log
     private let end: MountEnd
@@ -78,22 +82,34 @@ package final class WritableMount: Sendable {
         var connection: MountConnection?
         if isResumed { connection = try await connected(kept) }
         let staging = try await locked(options, patience: isResumed ? Self.lockPatience : .zero)
-        let (tree, server) = try opened(store, options, staging, mountPoint, kept, log)
-        if !isResumed { connection = try await connected(kept) }
-        do throws(MountError) {
+        let lease = options.writing.isShared ? nil : try WriterLease(store, options, staging, log)
+        do throws(MountServiceError) {
+            if isResumed { lease?.pursue() } else { try await lease?.taken(log) }
+            let (tree, server) = try opened(store, options, staging, mountPoint, kept, lease, log)
+            if !isResumed { connection = try await connected(kept) }
             let parts = Parts(
                 options: options,
                 mountPoint: mountPoint,
                 kept: kept,
                 staging: staging,
+                lease: lease,
                 tree: tree,
                 server: server,
                 registry: registry
             )
-            return try WritableMount(parts, connection, log)
+            return try begun(parts, connection, log)
         } catch {
-            throw .mount(error)
+            await lease?.release()
+            throw error
         }
+    }
+
+    private static func begun(
+        _ parts: Parts,
+        _ connection: consuming MountConnection?,
+        _ log: Log
+    ) throws(MountServiceError) -> WritableMount {
+        do throws(MountError) { return try WritableMount(parts, connection, log) } catch { throw .mount(error) }
     }
 
     private static func prepared(
@@ -137,6 +153,7 @@ package final class WritableMount: Sendable {
         _ staging: StagingDirectory,
         _ mountPoint: MountPoint,
         _ kept: KeptMount?,
+        _ lease: WriterLease?,
         _ log: Log
     ) throws(MountServiceError) -> (WriteBack, AdminServer?) {
         let boot: [UInt8]
@@ -162,6 +179,9 @@ package final class WritableMount: Sendable {
             isNewMount: kept?.isServedFirst ?? true
         )
         surroundings.space = { staging.space }
+        if let lease {
+            surroundings.mayWrite = { () async throws(ObjectStoreError) in try await lease.ensureHeld() }
+        }
         var writing = options.writing
         writing.shown["user.penstock.source"] = Array(options.source.utf8)
         writing.shown["user.penstock.socket"] = server.map { Array($0.path.utf8) }
@@ -177,6 +197,7 @@ package final class WritableMount: Sendable {
         var mountPoint: MountPoint
         var kept: KeptMount?
         var staging: StagingDirectory
+        var lease: WriterLease?
         var tree: WriteBack
         var server: AdminServer?
         var registry: MetricRegistry
@@ -189,6 +210,7 @@ package final class WritableMount: Sendable {
         self.log = log
         self.tree = tree
         staging = parts.staging
+        lease = parts.lease
         let ended = { @Sendable in
             tree.detach()
             end.finish()
@@ -248,7 +270,37 @@ package final class WritableMount: Sendable {
         }
         administration.stop()
         tree.close()
+        await lease?.release()
         return status
+    }
+}
+
+extension WriterLease {
+    /// In the name of everyone who mounts with this staging directory.
+    fileprivate convenience init(
+        _ store: any ObjectStore,
+        _ options: WritableMountOptions,
+        _ staging: StagingDirectory,
+        _ log: Log
+    ) throws(MountServiceError) {
+        let owner: OperationID
+        do throws(Errno) { owner = try staging.identity() } catch { throw .staging(options.staging, error) }
+        let name: ObjectName
+        do throws(ObjectStoreError) { name = try PenstockPaths(options.prefix).writer } catch { throw .store(error) }
+        let purpose = "mount of \(options.source)"
+        self.init(store, name, owner: owner, purpose: purpose, time: SystemTime(), log: log)
+    }
+
+    /// Takes it; where nobody can be asked now, in the background.
+    fileprivate func taken(_ log: Log) async throws(MountServiceError) {
+        do throws(PublicationError) { try await take() } catch {
+            guard error.cause?.isTransient == true else { throw .writer(error) }
+            log.warn(
+                "the bucket cannot be asked who writes below the prefix: nothing is written to it before",
+                ["reason": LogValue(error.message)]
+            )
+            pursue()
+        }
     }
 }
 

@@ -50,13 +50,7 @@ package final class LeaseKeeper: Sendable {
         state = Lock(State(term: term, metageneration: attributes.metageneration))
     }
 
-    /// Takes the lease for this process if it is free or expired.
-    ///
-    /// - Parameters:
-    ///   - purpose: for people: what this process is doing, of at most 256 bytes.
-    ///   - seconds: how long it holds after each renewal, 1 s to 1 day.
-    ///   - onLost: called once, from the background, when the lease was lost.
-    /// - Throws: `record` when purpose or seconds are out of bounds; what the store says.
+    /// Takes the lease of the prefix for this process if it is free or expired: as the next one, with `paths.lease`.
     package static func acquire(
         _ store: any ObjectStore,
         _ paths: PenstockPaths,
@@ -65,17 +59,43 @@ package final class LeaseKeeper: Sendable {
         time: any TimeSource,
         onLost: @escaping @Sendable () -> Void
     ) async throws(PublicationError) -> LeaseOutcome {
-        let (lease, record) = try newLease(purpose, seconds, time)
-        return try await during("taking the lease of \(store.label)/\(paths.prefix)") {
+        let name = try await during("naming the lease of \(store.label)/\(paths.prefix)") {
+            () async throws(ObjectStoreError) in try paths.lease
+        }
+        return try await acquire(store, name, purpose: purpose, seconds: seconds, time: time, onLost: onLost)
+    }
+
+    /// Takes a lease if it is free, expired, or the owner's own.
+    ///
+    /// - Parameters:
+    ///   - owner: what this holder calls itself.
+    ///   - takesOver: a lease of the same owner is taken at once: the process that had it is known to be gone.
+    ///   - purpose: for people: what this process is doing, of at most 256 bytes.
+    ///   - seconds: how long it holds after each renewal, 1 s to 1 day.
+    ///   - onLost: called once, from the background, when the lease was lost.
+    /// - Throws: `record` when purpose or seconds are out of bounds; what the store says.
+    package static func acquire(
+        _ store: any ObjectStore,
+        _ name: ObjectName,
+        owner: OperationID = .random(),
+        takesOver: Bool = false,
+        purpose: String,
+        seconds: Int,
+        time: any TimeSource,
+        onLost: @escaping @Sendable () -> Void
+    ) async throws(PublicationError) -> LeaseOutcome {
+        let (lease, record) = try newLease(owner, purpose, seconds, time)
+        return try await during("taking the lease \(store.label)/\(name)") {
             () async throws(ObjectStoreError) -> LeaseOutcome in
-            let name = try paths.lease
             // Two rounds are enough when nobody interferes; more are somebody else's taking and releasing.
             for _ in 0..<8 {
                 var precondition = WritePrecondition.absent
                 if let seen = try await found(store, name) {
                     let now = try await store.serverTime()
                     let expires = expiry(of: seen.attributes, seen.lease)
-                    if now < expires { return .busy(lease: seen.lease, expires: expires, now: now) }
+                    if now < expires, !takesOver || seen.lease?.owner != owner {
+                        return .busy(lease: seen.lease, expires: expires, now: now)
+                    }
                     precondition = .generation(seen.attributes.generation)
                 }
                 let sent = time.now()
@@ -94,13 +114,14 @@ package final class LeaseKeeper: Sendable {
     }
 
     private static func newLease(
+        _ owner: OperationID,
         _ purpose: String,
         _ seconds: Int,
         _ time: any TimeSource
     ) throws(PublicationError) -> (lease: Lease, record: [UInt8]) {
         do throws(ManifestError) {
             let lease = try Lease(
-                owner: .random(),
+                owner: owner,
                 host: String(Host.name.prefix(200)),
                 processID: Host.processID,
                 purpose: purpose,

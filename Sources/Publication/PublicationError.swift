@@ -5,6 +5,8 @@ package struct PublicationError: Error, Sendable, CustomStringConvertible {
     package enum Code: String, Sendable {
         /// Somebody else's object stands where ours should, or changed while we worked.
         case conflict
+        /// Another process has the lease, and lives.
+        case busy
         /// Another process took the lease over.
         case leaseLost
         /// What the destination holds is not what was proven.

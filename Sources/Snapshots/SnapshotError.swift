@@ -51,6 +51,7 @@ package struct SnapshotError: Error, Sendable, CustomStringConvertible {
     package init(_ error: PublicationError) {
         switch error.code {
         case .conflict: self.init(.conflict, error.message)
+        case .busy: self.init(.retryable, error.message)
         case .leaseLost: self.init(.retryable, error.message, isResumable: true)
         case .integrity, .record: self.init(.integrity, error.message)
         case .cancelled: self.init(.interrupted, error.message, isResumable: true)

@@ -53,6 +53,9 @@ package final class ManualTime: TimeSource {
     /// Moves the time of day only, as a correction of the clock does; may be negative.
     package func jumpTimeOfDay(by duration: Duration) { state.withLock { $0.jump += duration } }
 
+    /// How many tasks sleep now.
+    package var sleepers: Int { state.withLock { $0.sleepers.count } }
+
     /// Every sleep that was asked for, in order.
     package var sleeps: [Duration] { state.withLock { $0.slept } }
 

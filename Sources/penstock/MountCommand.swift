@@ -367,6 +367,7 @@ extension CommandFailure {
     fileprivate init(_ error: MountServiceError, while doing: String) {
         switch error {
         case .store(let error): self.init(error, while: doing)
+        case .writer(let error): self.init(error)
         case .manifest(let error): self.init(error.code == .newerFormat ? .usage : .integrity, "\(doing): \(error)")
         case .mount(let error): self.init(error)
         case .staging(_, .wouldBlock): self.init(.retryable, "\(doing): \(error)")

@@ -30,6 +30,14 @@ enum CloseRule: String, CaseIterable, ExpressibleByArgument {
     case published
 }
 
+/// Who else writes below the prefix.
+enum Writers: String, CaseIterable, ExpressibleByArgument {
+    /// Nobody: a lease keeps others out.
+    case one
+    /// Mounts of other machines.
+    case many
+}
+
 /// How a writable mount writes.
 struct WritingOptions: ParsableArguments {
     @Option(
@@ -75,12 +83,22 @@ struct WritingOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
+            "one: a lease in the bucket keeps other writable mounts of the prefix out, and temporary names of trainers are not "
+                + "published before they are renamed. many: several machines write below the prefix, each its own files; temporary "
+                + "names are published as they are, and a directory that is in the bucket cannot be renamed.",
+            valueName: "who"
+        )
+    )
+    var writers = Writers.one
+
+    @Option(
+        help: ArgumentHelp(
             "Bytes sent to the bucket and not acknowledged, of all files: what a kill may send twice.",
             valueName: "size"
         ),
         transform: Quantity.size
     )
-    var uploadWindow = ByteSize(bytes: 64 << 20)
+    var uploadWindow = ByteSize(bytes: 96 << 20)
 
     @Option(
         help: ArgumentHelp(
@@ -94,8 +112,8 @@ struct WritingOptions: ParsableArguments {
     func validate() throws {
         if uploadWindow.bytes < 8 << 20 { throw ValidationError("--upload-window is 8M or more") }
         if stagingSize.bytes < 64 << 20 { throw ValidationError("--staging-size is 64M or more") }
-        if !profile.isWritable, givenStagingDirectory != nil || close != nil {
-            throw ValidationError("--staging-dir and --close belong to --profile training or checkpoint")
+        if !profile.isWritable, givenStagingDirectory != nil || close != nil || writers == .many {
+            throw ValidationError("--staging-dir, --close and --writers belong to --profile training or checkpoint")
         }
     }
 
@@ -106,8 +124,10 @@ struct WritingOptions: ParsableArguments {
         options.stagingLimit = stagingSize.bytes
         options.isPublishedAtSync = durability == .published
         options.isPublishedAtClose = (close ?? (profile == .training ? .published : .staged)) == .published
-        options.listingLife = listingLife.duration
-        options.holdsBack = { TemporaryNames.isHeldBack($0) }
+        // What others write is to be seen soon.
+        options.listingLife = writers == .many ? min(listingLife.duration, .seconds(5)) : listingLife.duration
+        options.isShared = writers == .many
+        if writers == .one { options.holdsBack = { TemporaryNames.isHeldBack($0) } }
         return options
     }
 

@@ -38,6 +38,10 @@ long clinux_copy_file_range(int from, long from_offset, int to, long to_offset, 
     return copy_file_range(from, &source, to, &target, count, 0);
 }
 
+int clinux_begin_writing(int fd, long offset, long count) {
+    return sync_file_range(fd, offset, count, SYNC_FILE_RANGE_WRITE);
+}
+
 static int set_lock(int fd, short type, long start, long count) {
     struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = count, .l_pid = 0};
     return fcntl(fd, F_OFD_SETLK, &lock);

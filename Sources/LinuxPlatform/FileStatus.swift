@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// What the kernel says of a file (stat(2)), as far as we look.
@@ -134,6 +135,11 @@ extension FileDescriptor {
     /// Cuts the file off, or fills it up with zeros, to `size` bytes.
     package func truncate(to size: Int) throws(Errno) {
         _ = try retryingOnInterrupt { ftruncate(rawValue, off_t(size)) }
+    }
+
+    /// Has the kernel begin to write the range out; see sync_file_range(2). May block when the disk is busy. Promises nothing.
+    package func beginWriting(_ range: Range<Int>) {
+        _ = clinux_begin_writing(rawValue, range.lowerBound, range.count)
     }
 
     /// Returns when the file's data, and what is needed to find it, is on stable storage (fdatasync(2)).

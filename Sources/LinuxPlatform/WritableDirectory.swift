@@ -41,9 +41,14 @@ package protocol WritableFile: AnyObject, Sendable {
     /// Returns when the bytes, and what is needed to find them, are on stable storage (fdatasync(2)). After it has thrown,
     /// nobody can say which are, and a second call proves nothing.
     func synchronizeData() throws(Errno)
+
+    /// Has the kernel begin to write the range out, so that less is left for `synchronizeData`. Promises nothing.
+    func beginWriting(_ range: Range<Int>)
 }
 
 extension WritableFile {
+    package func beginWriting(_ range: Range<Int>) {}
+
     /// Writes all of the bytes at `offset`.
     package func write(_ bytes: [UInt8], at offset: Int) throws(Errno) {
         var failure: Errno?
@@ -112,4 +117,5 @@ private final class LocalFile: WritableFile {
     }
     func truncate(to size: Int) throws(Errno) { try descriptor.truncate(to: size) }
     func synchronizeData() throws(Errno) { try descriptor.synchronizeData() }
+    func beginWriting(_ range: Range<Int>) { descriptor.beginWriting(range) }
 }

@@ -6,7 +6,7 @@ package import Manifests
 package final class StagingDirectory: Sendable {
     package let directory: LocalDirectory
     private let lock: FileLock
-    private let path: String
+    private let descriptor: FileDescriptor
 
     /// Makes the directory, for its owner alone, when it is missing, and locks it. The lock goes with the value, and with the
     /// process, however that ends.
@@ -20,7 +20,7 @@ package final class StagingDirectory: Sendable {
         }
         lock = try FileLock(FileDescriptor(path: "\(path)/lock", flags: O_RDWR | O_CREAT | O_NOFOLLOW, mode: 0o600))
         directory = try LocalDirectory(path: path)
-        self.path = path
+        descriptor = try FileDescriptor(path: path, flags: O_RDONLY | O_DIRECTORY)
     }
 
     private static let textLimit = 4096
@@ -64,7 +64,7 @@ package final class StagingDirectory: Sendable {
     }
 
     /// The room of the disk that it is on; nil when that cannot be found out.
-    package var space: FilesystemSpace? { try? FileDescriptor(path: path, flags: O_RDONLY | O_DIRECTORY).space() }
+    package var space: FilesystemSpace? { try? descriptor.space() }
 }
 
 /// The files of a staging directory besides the journal's: one for each written file, named by its number.

@@ -14,11 +14,10 @@ extension WriteBack {
 
     /// Of what the file has now; the whole object where nothing is staged.
     func places(_ core: Core, _ node: NameNode, _ range: Range<Int>) throws(Errno) -> Places {
-        let state = core.engine.state
-        guard let file = state.files[node] else { throw .stale }
+        guard let file = core.engine.state.files[node] else { throw .stale }
         var places = Places()
         places.file = file.staging.flatMap { core.files[$0] }
-        if let identity = file.standing, let name = state.names.files[node]?.stands,
+        if let identity = file.standing, let name = core.engine.state.names.files[node]?.stands,
             let object = try? root.name(name.value)
         {
             places.standing = ObjectAttributes(
@@ -28,8 +27,8 @@ extension WriteBack {
                 crc32c: identity.crc32c
             )
         }
-        if let staged = state.staged[node] {
-            places.pieces = staged.pieces(of: range)
+        if let pieces = core.engine.state.staged[node]?.pieces(of: range) {
+            places.pieces = pieces
         } else {
             let rest = range.clamped(to: 0..<(file.standing?.size ?? 0))
             if !rest.isEmpty { places.pieces = [.replaced(rest)] }

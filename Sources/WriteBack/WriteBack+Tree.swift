@@ -31,14 +31,13 @@ extension WriteBack {
     }
 
     func show(_ node: NameNode, _ core: Core) throws(Errno) -> TreeAttributes {
-        let state = core.engine.state
-        guard let attributes = state.attributes[node] else { throw .stale }
-        let isDirectory = state.names.tree.isDirectory(node)
-        let size = attributes.link?.utf8.count ?? (isDirectory ? 0 : state.size(node) ?? 0)
+        guard let attributes = core.engine.state.attributes[node] else { throw .stale }
+        let isDirectory = core.engine.state.names.tree.isDirectory(node)
+        let size = attributes.link?.utf8.count ?? (isDirectory ? 0 : core.engine.state.size(node) ?? 0)
         return TreeAttributes(
             node: TreeNode(node),
             kind: isDirectory ? .directory : attributes.link != nil ? .link : .file,
-            isNamed: state.names.tree.isNamed(node),
+            isNamed: core.engine.state.names.tree.isNamed(node),
             size: size,
             mode: attributes.mode,
             user: attributes.user,

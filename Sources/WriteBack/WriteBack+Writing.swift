@@ -55,9 +55,9 @@ extension WriteBack {
             }
             return .success(
                 try core.withLock { (core) throws(Errno) in
-                    guard let staged = core.engine.state.staged[node] else { throw .stale }
-                    guard staged.written.ranges.count < StagedFileRecord.rangeLimit else { throw Errno(EFBIG) }
-                    return staged.written.gaps(in: range).reduce(0) { $0 + $1.count }
+                    guard let written = core.engine.state.staged[node]?.written else { throw .stale }
+                    guard written.ranges.count < StagedFileRecord.rangeLimit else { throw Errno(EFBIG) }
+                    return written.gaps(in: range).reduce(0) { $0 + $1.count }
                 }
             )
         } catch {
@@ -137,14 +137,15 @@ extension WriteBack {
         }
         do throws(Errno) {
             let (begun, position) = try change { (core) throws(Errno) -> Begun in
-                let state = core.engine.state
-                guard let number = state.files[node]?.staging, let file = core.files[number] else { throw .stale }
+                guard let number = core.engine.state.files[node]?.staging, let file = core.files[number] else {
+                    throw .stale
+                }
                 // The record of the old checksums must not outlive the old bytes.
                 let isOver =
-                    state.staged[node]?.runs.hasRun(in: range) == true || state.names.files[node]?.isReady == true
-                    || state.names.isCurrent(node)
+                    core.engine.state.staged[node]?.runs.hasRun(in: range) == true
+                    || core.engine.state.names.files[node]?.isReady == true || core.engine.state.names.isCurrent(node)
                 // Another write of these bytes may be waiting for the same record.
-                let waits = isOver || state.staged[node]?.isBeingWritten(range) == true
+                let waits = isOver || core.engine.state.staged[node]?.isBeingWritten(range) == true
                 if isOver { try core.engine.record(.overwriting(node, range)) }
                 guard let (token, invalid) = core.engine.state.staged[node]?.beginWrite(range) else { throw .stale }
                 core.engine.drop(node, invalid)
@@ -167,6 +168,16 @@ extension WriteBack {
         }
     }
 
+    /// Bytes of a file that the disk is told to write while the next ones come.
+    private static let stretch = 8 << 20
+
+    /// What lies behind a writer goes to the disk at once: fsync then waits for the last stretch, not for the whole file.
+    private func beginWriting(_ file: any WritableFile, _ range: Range<Int>) {
+        let (first, last) = (range.lowerBound / Self.stretch, range.upperBound / Self.stretch)
+        guard first < last else { return }
+        pool.submit { file.beginWriting((first * Self.stretch)..<(last * Self.stretch)) }
+    }
+
     private func abandon(_ node: NameNode, _ token: Int, _ room: Int) {
         update { core in _ = core.engine.state.staged[node]?.finishWrite(token) }
         giveBack(room)
@@ -187,6 +198,7 @@ extension WriteBack {
             abandon(node, token, room)
             return completion(.failure(error))
         }
+        beginWriting(file, range)
         let runs = ChecksumRuns.pieces(of: bytes, at: range.lowerBound, layout: options.layout)
         let now = time.timeOfDay()
         do throws(Errno) {

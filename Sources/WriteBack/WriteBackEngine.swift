@@ -230,18 +230,20 @@ struct WriteBackEngine: Sendable {
             if name.handles <= 0, !name.isBusy { unstage(node) }
             return
         }
-        guard !file.isTorn, !unchecked.contains(node), let staged = state.staged[node] else { return }
+        // Not the whole value: to copy it costs more than to look.
+        guard !file.isTorn, !unchecked.contains(node), let isSealed = state.staged[node]?.isSealed else { return }
         if !state.names.tree.isNamed(node) {
             // Nobody will ever see it again under a name.
             if !name.isBusy { discardUpload(node) }
             return
         }
-        if staged.isSealed, isSmall(node) {
-            if !name.isReady { makeReady(node, name.content, staged.size) }
+        if isSealed, isSmall(node) {
+            if !name.isReady { makeReady(node, name.content, state.staged[node]?.size ?? 0) }
             return
         }
         send(node)
-        guard staged.isSealed, !name.isReady, staged.partCount > 0, uploads[node]?.storedCount == staged.partCount
+        guard isSealed, !name.isReady, let count = state.staged[node]?.partCount, count > 0,
+            uploads[node]?.storedCount == count
         else { return }
         note(.ready(node, content: name.content))
     }

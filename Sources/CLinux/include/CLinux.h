@@ -36,6 +36,9 @@ int clinux_pidfd_open(int process);
 // copy_file_range(2) is a GNU extension. Offsets are positions in the files; no file offset moves.
 long clinux_copy_file_range(int from, long from_offset, int to, long to_offset, size_t count);
 
+// sync_file_range(2), a GNU extension: begins to write dirty pages of the range out. 0, or -1 with errno.
+int clinux_begin_writing(int fd, long offset, long count);
+
 // Open file description locks, fcntl(2): the whole file, exclusive or shared; owned by the open file, not the process,
 // and gone when its last descriptor is closed. 0, or -1 with errno EAGAIN when another holds it.
 int clinux_try_lock(int fd, int is_exclusive);

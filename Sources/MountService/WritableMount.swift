@@ -291,16 +291,31 @@ extension WriterLease {
         self.init(store, name, owner: owner, purpose: purpose, time: SystemTime(), log: log)
     }
 
-    /// Takes it; where nobody can be asked now, in the background.
+    /// How long a start waits for the bucket to say anything.
+    private static let patience = Duration.seconds(3)
+
+    /// Takes it; where nobody answers, in the background: what is staged here can be gone on with all the same.
     fileprivate func taken(_ log: Log) async throws(MountServiceError) {
-        do throws(PublicationError) { try await take() } catch {
-            guard error.cause?.isTransient == true else { throw .writer(error) }
-            log.warn(
-                "the bucket cannot be asked who writes below the prefix: nothing is written to it before",
-                ["reason": LogValue(error.message)]
-            )
-            pursue()
+        let answer = await withTaskGroup(of: Result<Bool, PublicationError>?.self) { group in
+            group.addTask {
+                do throws(PublicationError) { return .success(try await self.takeAtOnce()) } catch {
+                    return .failure(error)
+                }
+            }
+            group.addTask {
+                try? await Task.sleep(for: Self.patience)
+                return nil
+            }
+            defer { group.cancelAll() }
+            return await group.next() ?? nil
         }
+        do throws(PublicationError) {
+            if let answer { return try await answer.get() ? () : take() }
+        } catch {
+            guard error.cause?.isTransient == true else { throw .writer(error) }
+        }
+        log.warn("the bucket does not say who writes below the prefix: nothing is written to it before", [:])
+        pursue()
     }
 }
 

@@ -53,6 +53,14 @@ package final class WriterLease: Sendable {
         (self.time, self.log) = (time, log)
     }
 
+    /// Asks for it once.
+    ///
+    /// - Returns: false when another mount has it, or had it when it died.
+    /// - Throws: what the store says.
+    package func takeAtOnce() async throws(PublicationError) -> Bool {
+        if case .held = try await acquire(isOwn: true) { true } else { false }
+    }
+
     /// Returns when it is held. Waits for a holder that may be dead, a minute at most, and for one that lives until that shows: a
     /// quarter of that.
     ///

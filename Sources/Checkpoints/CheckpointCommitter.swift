@@ -1,6 +1,6 @@
 import Checksums
-import LinuxPlatform
-import Manifests
+package import LinuxPlatform
+package import Manifests
 import ObjectStorage
 import TransferEngine
 
@@ -24,6 +24,34 @@ package struct CheckpointCommitter: Sendable {
         case .failed(let error): throw error
         case let outcome?: return outcome
         case nil: throw CheckpointError(.internal, "a commit of \(request.name) ended without a result")
+        }
+    }
+
+    /// Commits a checkpoint whose writer is done, for whoever put its files into the bucket and knows that they all are there.
+    ///
+    /// - Parameters:
+    ///   - written: files below it that were written since it was looked at last. A marker counts when it is among them: that of an
+    ///     earlier save says nothing of files that were overwritten since.
+    ///   - isWhole: its writer has said so otherwise, by giving the directory its last name.
+    /// - Returns: nil when nobody says that it is done, or something speaks against it.
+    /// - Throws: `conflict` when somebody else changed the same checkpoint; what the store says.
+    package func commitWhenDone(
+        _ name: CheckpointName,
+        written: Set<String>,
+        isWhole: Bool,
+        at now: UnixTime
+    ) async throws(CheckpointError) -> CommitOutcome? {
+        // Most directories are no checkpoints: they cost no request.
+        guard isWhole || written.contains(where: catalog.rules.canMark) else { return nil }
+        guard let (_, evidence) = try await catalog.candidate(name), evidence.complaints.isEmpty else { return nil }
+        let isMarked = evidence.marker.map(written.contains) ?? false
+        // What was renamed and is no trainer's is no checkpoint.
+        guard isMarked || isWhole && (evidence.writer != nil || evidence.step != nil) else { return nil }
+        do throws(CheckpointError) {
+            return try await commit(CommitRequest(name: name, operation: .random(), created: now))
+        } catch {
+            if error.code == .incomplete { return nil }
+            throw error
         }
     }
 

@@ -10,6 +10,12 @@ package struct CompletenessRules: Sendable {
     package var markers: [Glob]
 
     package init(markers: [Glob] = []) { self.markers = markers }
+
+    /// Whether a file at this path below a checkpoint can say that its writer is done.
+    func canMark(_ path: String) -> Bool {
+        if markers.isEmpty { return TrainerNames.markers.contains(path) }
+        return markers.contains { $0.matches(path) || $0.matches(String(TrainerNames.leaf(of: path))) }
+    }
 }
 
 /// What the files of one checkpoint say.
@@ -158,11 +164,7 @@ extension CheckpointContents {
     }
 
     private func marker(_ rules: CompletenessRules, _ said: WriterWords) -> String? {
-        if !rules.markers.isEmpty {
-            return paths.first { path in
-                rules.markers.contains { $0.matches(path) || $0.matches(String(TrainerNames.leaf(of: path))) }
-            }
-        }
+        if !rules.markers.isEmpty { return paths.first { rules.canMark($0) } }
         if sizes[TrainerNames.trainerState] != nil { return TrainerNames.trainerState }
         if sizes[TrainerNames.orbaxSuccess] != nil { return TrainerNames.orbaxSuccess }
         if said.isCommittedByOrbax { return TrainerNames.orbaxMetadata }

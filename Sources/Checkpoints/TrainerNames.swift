@@ -18,6 +18,8 @@ enum TrainerNames {
     static let orbaxMetadata = "_CHECKPOINT_METADATA"
     static let orbaxSuccess = "commit_success.txt"
     static let orbaxMetrics = "metrics/metrics"
+    /// What trainers write last into a checkpoint.
+    static let markers: Set<String> = [trainerState, orbaxSuccess, orbaxMetadata, distributedMetadata]
     /// Files beside the checkpoints that name the newest one, written after it: DeepSpeed's, Megatron's.
     static let pointers = ["latest", "latest_checkpointed_iteration.txt"]
 

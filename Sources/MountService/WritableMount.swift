@@ -18,6 +18,8 @@ package struct WritableMountOptions: Sendable {
     /// Of the local disk, for this mount alone; made, for its owner only, when it is missing.
     package var staging: String
     package var writing: WriteBackOptions
+    /// A checkpoint whose writer is done is recorded.
+    package var recordsCheckpoints = true
     package var kernel: FUSEMount.Options
     /// Where the daemon listens for `penstock status` and its like; nil: nowhere.
     package var sockets: SocketDirectory?
@@ -61,6 +63,8 @@ package final class WritableMount: Sendable {
     private let staging: StagingDirectory
     /// Nil where many may write.
     private let lease: WriterLease?
+    /// Nil where many may write: then only who knows of all of them can tell that a checkpoint is whole.
+    private let recorder: CheckpointRecorder?
     private let administration: WritableAdministration
     private let log: Log
     private let end: MountEnd
@@ -93,6 +97,7 @@ package final class WritableMount: Sendable {
                 kept: kept,
                 staging: staging,
                 lease: lease,
+                recorder: recorder(store, options, tree, lease, log),
                 tree: tree,
                 server: server,
                 registry: registry
@@ -101,6 +106,19 @@ package final class WritableMount: Sendable {
         } catch {
             await lease?.release()
             throw error
+        }
+    }
+
+    private static func recorder(
+        _ store: any ObjectStore,
+        _ options: WritableMountOptions,
+        _ tree: WriteBack,
+        _ lease: WriterLease?,
+        _ log: Log
+    ) -> CheckpointRecorder? {
+        guard options.recordsCheckpoints, let lease else { return nil }
+        return CheckpointRecorder(store, options.prefix, tree, time: SystemTime(), log: log) {
+            () async throws(ObjectStoreError) in try await lease.ensureHeld()
         }
     }
 
@@ -198,6 +216,7 @@ package final class WritableMount: Sendable {
         var kept: KeptMount?
         var staging: StagingDirectory
         var lease: WriterLease?
+        var recorder: CheckpointRecorder?
         var tree: WriteBack
         var server: AdminServer?
         var registry: MetricRegistry
@@ -211,6 +230,7 @@ package final class WritableMount: Sendable {
         self.tree = tree
         staging = parts.staging
         lease = parts.lease
+        recorder = parts.recorder
         let ended = { @Sendable in
             tree.detach()
             end.finish()
@@ -225,6 +245,7 @@ package final class WritableMount: Sendable {
         administration = WritableAdministration(options, mount, tree, registry, server: parts.server, log: log)
         readyLine = "ready: \(options.source) at \(parts.mountPoint.path) (writable, staged in \(options.staging))"
         tree.begin()
+        recorder?.start()
     }
 
     /// How things stand.
@@ -268,6 +289,7 @@ package final class WritableMount: Sendable {
                 ]
             )
         }
+        if status.isSettled { await recorder?.finish() }
         administration.stop()
         tree.close()
         await lease?.release()

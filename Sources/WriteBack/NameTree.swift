@@ -57,6 +57,16 @@ package struct NameTree: Sendable {
         return node
     }
 
+    /// The directory directly below the root that it is in; nil for what is in none.
+    func top(of node: NameNode) -> NameNode? {
+        var current = node
+        while let parent = entries[current]?.parent {
+            if parent == root { return current == node ? nil : current }
+            current = parent
+        }
+        return nil
+    }
+
     /// The path below the root, without a slash before it; nil for what has no name any more.
     package func path(_ node: NameNode) -> ByteName? {
         var names: [String] = []

@@ -326,7 +326,13 @@ extension WriteBack {
                     once(
                         request,
                         completion,
-                        { (core) throws(Errno) in try core.engine.record(event, request: request.number) },
+                        { (core) throws(Errno) in
+                            let answer = try core.engine.record(event, request: request.number)
+                            if let moved, target == core.engine.state.names.tree.root {
+                                noteNamed(moved, from: name, to: newName, &core)
+                            }
+                            return answer
+                        },
                         reply: { (_, _) throws(Errno) in }
                     )
                 }

@@ -29,6 +29,10 @@ package final class WriteBack: Sendable {
         var listed: [NameNode: MonotonicInstant] = [:]
         /// Directories that this process made: the bucket had nothing below them.
         var made: Set<NameNode> = []
+        /// Directories directly below the root, and files in them that were published since somebody looked at the whole.
+        var written: [NameNode: Set<NameNode>] = [:]
+        /// Those that have got their last name from their writer.
+        var whole: Set<NameNode> = []
         /// Called after each change; gone when they say so.
         var watchers: [Int: @Sendable (inout Core) -> (@Sendable () -> Void)?] = [:]
         var lastWatcher = 0
@@ -210,6 +214,7 @@ package final class WriteBack: Sendable {
                 isDone = more.isEmpty && records.isEmpty
             } while !isDone
             age(&core)
+            collectWritten(&core)
             for (key, watcher) in core.watchers.sorted(by: { $0.key < $1.key }) {
                 guard let call = watcher(&core) else { continue }
                 core.watchers[key] = nil

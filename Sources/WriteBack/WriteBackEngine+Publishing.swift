@@ -141,7 +141,9 @@ extension WriteBackEngine {
                 attributes.map { ObjectIdentity($0) }
             )
         )
-        if case .done = outcome, let attributes { compare(node, attributes) }
+        guard case .done = outcome, let attributes else { return }
+        notePublished(node)
+        compare(node, attributes)
     }
 
     private mutating func finish(_ node: NameNode, _ publishing: Publishing, _ outcome: PublicationOutcome) {
@@ -170,6 +172,7 @@ extension WriteBackEngine {
     private mutating func overtaken(_ node: NameNode, _ attributes: ObjectAttributes, _ operation: String) {
         let content = Self.content(ofOperation: operation) ?? 0
         note(.ended(node, content: content, .done(attributes.generation), ObjectIdentity(attributes)))
+        notePublished(node)
         compare(node, attributes)
     }
 
@@ -203,6 +206,7 @@ extension WriteBackEngine {
                     ObjectIdentity(attributes)
                 )
             )
+            if isPublication { notePublished(node) }
             compare(node, attributes)
         case .notDone: note(.ended(node, content: intent.content, .failed, nil))
         case .conflict(let found):

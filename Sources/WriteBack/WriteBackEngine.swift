@@ -45,6 +45,8 @@ struct WriteBackEngine: Sendable {
     private var changedUploads: Set<NameNode> = []
     /// Files that were looked at since somebody asked.
     private var looked: Set<NameNode> = []
+    /// Files that were published since somebody asked.
+    private var published: Set<NameNode> = []
     /// Files that could do more if the window or the number of sessions allowed it.
     private var waitingForRoom: Set<NameNode> = []
     /// There may be more room than when they were looked at.
@@ -169,6 +171,15 @@ struct WriteBackEngine: Sendable {
         defer { looked = [] }
         return looked
     }
+
+    /// Files that were published since the last call.
+    mutating func takePublished() -> Set<NameNode> {
+        if published.isEmpty { return [] }
+        defer { published = [] }
+        return published
+    }
+
+    mutating func notePublished(_ node: NameNode) { published.insert(node) }
 
     /// The next call of `next` looks at it again.
     mutating func touch(_ node: NameNode) { touched.insert(node) }

@@ -233,7 +233,7 @@ struct MountCommand: AsyncParsableCommand {
         _ metrics: MetricRegistry,
         _ log: Log
     ) async throws(CommandFailure) {
-        let options = WritableMountOptions(
+        var options = WritableMountOptions(
             source: source.description,
             prefix: source.prefix,
             mountPoint: mountPoint,
@@ -243,6 +243,7 @@ struct MountCommand: AsyncParsableCommand {
             sockets: runtime.directory,
             requiresSocket: runtime.isChosen
         )
+        options.recordsCheckpoints = writing.recordCheckpoints
         let service: WritableMount
         do throws(MountServiceError) {
             service = try await WritableMount.start(objects, options, kept: kept, metrics: metrics, log: log)

@@ -91,6 +91,15 @@ struct WritingOptions: ParsableArguments {
     )
     var writers = Writers.one
 
+    @Flag(
+        inversion: .prefixedNo,
+        help: ArgumentHelp(
+            "Record a checkpoint, as checkpoint commit does, when its trainer is done and all of its files are in the bucket: it has "
+                + "written its marker, or given the directory its last name. Not with --writers many."
+        )
+    )
+    var recordCheckpoints = true
+
     @Option(
         help: ArgumentHelp(
             "Bytes sent to the bucket and not acknowledged, of all files: what a kill may send twice.",

@@ -1,0 +1,82 @@
+import LinuxPlatform
+import ObjectStorage
+import TestSupport
+import Testing
+
+@testable import WriteBack
+
+/// What is told of directories that are whole in the bucket.
+@Suite struct SettledDirectoryTests {
+    private let life: WriteBackLife
+
+    init() throws {
+        var options = WriteBackLife.options()
+        options.holdsBack = { TemporaryNames.isHeldBack($0) }
+        life = try WriteBackLife(seed: 61, Weather(), options)
+    }
+
+    private func makeDirectory(_ name: String) async throws -> TreeNode {
+        let (mount, request) = (life.mount, life.request())
+        return try await life.call { mount.makeDirectory(request, name, in: .root, mode: 0o755, $0) }.get().attributes
+            .node
+    }
+
+    private func publish(_ name: String, in directory: TreeNode) async throws {
+        let handle = try await life.create(name, in: directory)
+        try await life.write(life.random.bytes(20), handle, at: 0)
+        try await life.release(handle)
+        try await settle()
+    }
+
+    private func settle() async throws {
+        for _ in 0..<500 where life.pending.count > 0 { await life.step() }
+    }
+
+    @Test func aDirectoryIsToldOfOnceItsFilesAreThereAndAgainWhenOthersAre() async throws {
+        let directory = try await makeDirectory("step-1")
+        try await publish("weights", in: directory)
+        #expect(
+            life.mount.takeSettledDirectories() == [
+                SettledDirectory(name: "step-1", written: ["weights"], isWhole: false)
+            ]
+        )
+        #expect(life.mount.takeSettledDirectories() == [])
+        let open = try await life.create("state", in: directory)
+        try await publish("more", in: directory)
+        // Somebody may still write to it.
+        #expect(life.mount.takeSettledDirectories() == [])
+        try await life.write([1], open, at: 0)
+        try await life.release(open)
+        try await settle()
+        #expect(life.mount.takeSettledDirectories().map(\.written) == [["more", "state"]])
+    }
+
+    @Test func whatCouldNotBeLookedAtIsToldOfAgain() async throws {
+        try await publish("weights", in: try await makeDirectory("step-1"))
+        let told = life.mount.takeSettledDirectories()
+        life.mount.giveBack(try #require(told.first))
+        #expect(life.mount.takeSettledDirectories() == told)
+    }
+
+    @Test func aDirectoryThatGetsItsLastNameIsWhole() async throws {
+        let directory = try await makeDirectory("7.orbax-checkpoint-tmp-1")
+        try await publish("params", in: directory)
+        #expect(life.mount.takeSettledDirectories() == [])
+        let (mount, request) = (life.mount, life.request())
+        try await life.call {
+            mount.rename(request, "7.orbax-checkpoint-tmp-1", in: .root, to: "7", in: .root, .replace, $0)
+        }.get()
+        try await settle()
+        #expect(
+            life.mount.takeSettledDirectories() == [SettledDirectory(name: "7", written: ["params"], isWhole: true)]
+        )
+        // Named whole once: what is written later is another matter.
+        try await publish("more", in: directory)
+        #expect(life.mount.takeSettledDirectories().map(\.isWhole) == [false])
+    }
+
+    @Test func aFileBesideTheDirectoriesIsNone() async throws {
+        try await publish("notes", in: .root)
+        #expect(life.mount.takeSettledDirectories() == [])
+    }
+}

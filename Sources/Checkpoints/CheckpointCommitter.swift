@@ -55,6 +55,13 @@ package struct CheckpointCommitter: Sendable {
         }
     }
 
+    /// Takes the record of a checkpoint away that its trainer has removed, before its files go.
+    ///
+    /// - Throws: what the store says.
+    package func withdraw(_ name: CheckpointName) async throws(CheckpointError) {
+        if let record = try await catalog.recordObject(name) { try await catalog.delete([record]) }
+    }
+
     private func perform(_ step: CommitStep, of name: CheckpointName) async throws(CheckpointError) -> CommitReply {
         switch step {
         case .readRemoval: return .removal(isStanding: try await catalog.hasRemoval(name))

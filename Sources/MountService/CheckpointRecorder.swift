@@ -5,7 +5,7 @@ import ObjectStorage
 import Telemetry
 import WriteBack
 
-/// Records the checkpoints that a trainer has finished, when all of their files are in the bucket.
+/// Records the checkpoints that a trainer has finished, when all of their files are in the bucket, and forgets those that it removes.
 ///
 /// A directory directly below the mount is looked at when each of its files is published and none is open for writing. It is recorded
 /// when its writer has said that it is done: by its marker, written since, or by giving it its last name. Never since it lies still.
@@ -42,7 +42,7 @@ final class CheckpointRecorder: Sendable {
     func start() {
         let task = Task.detached { [self] in
             while !Task.isCancelled {
-                await tree.waitForPublications()
+                await tree.waitForNews()
                 guard (try? await time.sleep(for: Self.interval)) != nil else { return }
                 if await !recordAlone() { try? await time.sleep(for: Self.pause) }
             }
@@ -73,7 +73,7 @@ final class CheckpointRecorder: Sendable {
     /// - Returns: false when the bucket could not be asked.
     private func record() async -> Bool {
         if (try? await mayWrite()) == nil { return false }
-        var isDone = true
+        var isDone = await withdraw()
         for directory in tree.takeSettledDirectories() {
             guard let name = try? CheckpointName(directory.name) else { continue }
             do throws(CheckpointError) {
@@ -90,6 +90,23 @@ final class CheckpointRecorder: Sendable {
                     ["name": LogValue(directory.name), "reason": LogValue("\(error)")]
                 )
                 tree.giveBack(directory)
+                isDone = false
+            }
+        }
+        return isDone
+    }
+
+    /// - Returns: false when the bucket could not be asked.
+    private func withdraw() async -> Bool {
+        var isDone = true
+        for lost in tree.takeLostNames() {
+            guard let name = try? CheckpointName(lost) else { continue }
+            do throws(CheckpointError) { try await committer.withdraw(name) } catch {
+                log.warn(
+                    "the record of a checkpoint that was removed is still there",
+                    ["name": LogValue(lost), "reason": LogValue("\(error)")]
+                )
+                tree.giveBack(lost: lost)
                 isDone = false
             }
         }

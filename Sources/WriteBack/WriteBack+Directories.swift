@@ -26,11 +26,11 @@ extension WriteBack {
         if isHeldBack(old), !isHeldBack(new) { core.whole.insert(node) }
     }
 
-    /// Returns when files were published that `takeSettledDirectories` has not told of, or after `close`.
-    package func waitForPublications() async {
+    /// Returns when there may be something that `takeSettledDirectories` or `takeLostNames` has not told of, or after `close`.
+    package func waitForNews() async {
         await withCheckedContinuation { continuation in
             let answer = { @Sendable (core: inout Core) -> (@Sendable () -> Void)? in
-                if core.written.isEmpty, !core.isClosed { return nil }
+                if core.written.isEmpty, core.lost.isEmpty, !core.isClosed { return nil }
                 return { continuation.resume() }
             }
             let call = core.withLock { core in
@@ -67,6 +67,18 @@ extension WriteBack {
             }
         }
     }
+
+    /// Names directly below the root that a directory had, and nothing has now; each once.
+    package func takeLostNames() -> [String] {
+        core.withLock { core in
+            defer { core.lost = [] }
+            let tree = core.engine.state.names.tree
+            return core.lost.filter { (try? tree.child($0, of: tree.root)) == nil }.sorted().map(\.value)
+        }
+    }
+
+    /// A name that was taken, and could not be looked at: it is told of again.
+    package func giveBack(lost name: String) { core.withLock { _ = $0.lost.insert(ByteName(name)) } }
 
     /// Whether the bucket has the file under its name, and nobody can be about to change it.
     private func isSettled(_ node: NameNode, _ core: Core) -> Bool {

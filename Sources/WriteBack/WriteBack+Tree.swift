@@ -275,6 +275,7 @@ extension WriteBack {
                     var directory: NameNode?
                     if case .removedDirectory(let name, _, _) = event {
                         directory = try? core.engine.state.names.tree.child(name, of: parent)
+                        if parent == core.engine.state.names.tree.root { core.lost.insert(name) }
                     }
                     let answer = try core.engine.record(event, request: request.number)
                     if let directory {
@@ -328,9 +329,9 @@ extension WriteBack {
                         completion,
                         { (core) throws(Errno) in
                             let answer = try core.engine.record(event, request: request.number)
-                            if let moved, target == core.engine.state.names.tree.root {
-                                noteNamed(moved, from: name, to: newName, &core)
-                            }
+                            let root = core.engine.state.names.tree.root
+                            if let moved, target == root { noteNamed(moved, from: name, to: newName, &core) }
+                            if source == root { core.lost.insert(name) }
                             return answer
                         },
                         reply: { (_, _) throws(Errno) in }

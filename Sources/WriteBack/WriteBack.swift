@@ -33,6 +33,8 @@ package final class WriteBack: Sendable {
         var written: [NameNode: Set<NameNode>] = [:]
         /// Those that have got their last name from their writer.
         var whole: Set<NameNode> = []
+        /// Names directly below the root that directories have lost since somebody asked.
+        var lost: Set<ByteName> = []
         /// Called after each change; gone when they say so.
         var watchers: [Int: @Sendable (inout Core) -> (@Sendable () -> Void)?] = [:]
         var lastWatcher = 0

@@ -112,7 +112,11 @@ class Prefix:
 
     def reads_back(self, expected: dict) -> None:
         """After the mount's end: the bucket has these names and no other, and mounts show what was written."""
-        assert sorted(self.names()) == sorted(expected)
+        names = self.names()
+        records = {name for name in names if name.startswith(".penstock/checkpoints/") and name.endswith("/record.json")}
+        # A record for each checkpoint whose trainer has said that it is done, and none for what it has removed.
+        assert records <= {f".penstock/checkpoints/{name.split('/')[0]}/record.json" for name in expected}
+        assert sorted(set(names) - records) == sorted(expected)
         with self.serving() as second:
             assert tree(second, with_modes=False) == without_modes(expected)
         with self.writing("second") as second:
@@ -248,7 +252,7 @@ def watched(prefix: Prefix):
     assert not failures and len(looks) > 10, f"nobody looked: {failures}"
 
 
-def test_orbax(prefix):
+def test_orbax(prefix, hub):
     """Removes the oldest as it saves, and renames directories when they are whole; goes on from another mount."""
     with prefix.writing() as mount:
         with watched(prefix) as seen:
@@ -264,6 +268,7 @@ def test_orbax(prefix):
     with prefix.writing("third") as third:
         assert python(WRITERS, ORBAX, third, 5, JAX_PLATFORMS="cpu") == "4 5\n"
         last = tree(third)
+    assert programs.penstock(hub, "checkpoint", "latest", prefix.source, "--format", "name") == "5\n"
     assert {name for name in last if name.startswith("4/")} == {name for name in first if name.startswith("4/")}
     prefix.reads_back(last)
 

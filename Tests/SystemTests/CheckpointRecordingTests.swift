@@ -91,6 +91,22 @@ import Testing
         try await reading.unmount()
     }
 
+    /// As trainers rotate theirs.
+    @Test func theRecordOfWhatATrainerRemovesGoesWithIt() async throws {
+        let mount = try await mounted()
+        for step in [1, 2] {
+            try #require(mkdir(mount.path("checkpoint-\(step)"), 0o755) == 0)
+            try write("weights", to: mount.path("checkpoint-\(step)/model.safetensors"))
+            try write(state(step), to: mount.path("checkpoint-\(step)/trainer_state.json"))
+            #expect(try await waited("checkpoint-\(step)") == 0)
+        }
+        try FileManager.default.removeItem(atPath: mount.path("checkpoint-1"))
+        try await mount.unmount()
+        let records = try await servers.bucket.names("\(run)/.penstock/")
+        #expect(records == ["\(run)/.penstock/checkpoints/checkpoint-2/record.json"])
+        #expect(try await latest().output == "checkpoint-2\n")
+    }
+
     @Test func whoDoesNotWantItRecordsByItself() async throws {
         let mount = try await mounted(["--no-record-checkpoints"])
         try #require(mkdir(mount.path("checkpoint-1"), 0o755) == 0)

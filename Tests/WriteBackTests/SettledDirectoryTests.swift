@@ -75,6 +75,21 @@ import Testing
         #expect(life.mount.takeSettledDirectories().map(\.isWhole) == [false])
     }
 
+    @Test func aDirectoryThatIsGoneIsToldOfUnlessTheNameIsTakenAgain() async throws {
+        for name in ["a", "b", "c"] { _ = try await makeDirectory(name) }
+        for name in ["a", "b"] {
+            let (mount, request) = (life.mount, life.request())
+            try await life.call { mount.removeDirectory(request, name, in: .root, $0) }.get()
+        }
+        let (mount, request) = (life.mount, life.request())
+        try await life.call { mount.rename(request, "c", in: .root, to: "d", in: .root, .replace, $0) }.get()
+        _ = try await makeDirectory("b")
+        #expect(life.mount.takeLostNames() == ["a", "c"])
+        #expect(life.mount.takeLostNames() == [])
+        life.mount.giveBack(lost: "a")
+        #expect(life.mount.takeLostNames() == ["a"])
+    }
+
     @Test func aFileBesideTheDirectoriesIsNone() async throws {
         try await publish("notes", in: .root)
         #expect(life.mount.takeSettledDirectories() == [])

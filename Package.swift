@@ -113,7 +113,8 @@ let package = Package(
             "MountService",
             [
                 "AdminEndpoint", "FUSEMount", "Filesystem", "WriteBack", "ReadAhead", "BlockCache", "TransferEngine",
-                "Publication", "Checkpoints", "Manifests", "ObjectStorage", "Configuration", "LinuxPlatform",
+                "ModelFormats", "Publication", "Checkpoints", "Manifests", "ObjectStorage", "Configuration",
+                "LinuxPlatform",
                 "Telemetry",
             ]
         ),

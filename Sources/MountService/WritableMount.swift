@@ -1,4 +1,5 @@
 package import AdminEndpoint
+import BlockCache
 package import FUSEMount
 import Glibc
 import LinuxPlatform
@@ -6,6 +7,7 @@ import Manifests
 package import ObjectStorage
 import Publication
 package import Telemetry
+import TransferEngine
 package import WriteBack
 
 /// What to mount for writing, where, and with what means.
@@ -18,6 +20,12 @@ package struct WritableMountOptions: Sendable {
     /// Of the local disk, for this mount alone; made, for its owner only, when it is missing.
     package var staging: String
     package var writing: WriteBackOptions
+    /// Of the cache of what is read, in bytes.
+    package var memory = 256 << 20
+    /// After this a request for bytes of the bucket has failed.
+    package var fetchTimeout = Duration.seconds(120)
+    /// Reads that hang are asked for again.
+    package var isHedged = false
     /// A checkpoint whose writer is done is recorded.
     package var recordsCheckpoints = true
     package var kernel: FUSEMount.Options
@@ -89,7 +97,8 @@ package final class WritableMount: Sendable {
         let lease = options.writing.isShared ? nil : try WriterLease(store, options, staging, log)
         do throws(MountServiceError) {
             if isResumed { lease?.pursue() } else { try await lease?.taken(log) }
-            let (tree, server) = try opened(store, options, staging, mountPoint, kept, lease, log)
+            let reading = reading(store, options, registry, log)
+            let (tree, server) = try opened(store, options, staging, mountPoint, kept, lease, reading, log)
             if !isResumed { connection = try await connected(kept) }
             let parts = Parts(
                 options: options,
@@ -107,6 +116,21 @@ package final class WritableMount: Sendable {
             await lease?.release()
             throw error
         }
+    }
+
+    private static func reading(
+        _ store: any ObjectStore,
+        _ options: WritableMountOptions,
+        _ registry: MetricRegistry,
+        _ log: Log
+    ) -> CachedObjects {
+        let cache = BlockCache(
+            budget: options.memory,
+            fetchTimeout: options.fetchTimeout,
+            metrics: CacheMetrics(registry),
+            log: log
+        )
+        return CachedObjects(store, cache, options.isHedged ? Hedger(metrics: HedgeMetrics(registry)) : nil)
     }
 
     private static func recorder(
@@ -172,6 +196,7 @@ package final class WritableMount: Sendable {
         _ mountPoint: MountPoint,
         _ kept: KeptMount?,
         _ lease: WriterLease?,
+        _ reading: CachedObjects,
         _ log: Log
     ) throws(MountServiceError) -> (WriteBack, AdminServer?) {
         let boot: [UInt8]
@@ -197,10 +222,12 @@ package final class WritableMount: Sendable {
             isNewMount: kept?.isServedFirst ?? true
         )
         surroundings.space = { staging.space }
+        surroundings.reading = reading
         if let lease {
             surroundings.mayWrite = { () async throws(ObjectStoreError) in try await lease.ensureHeld() }
         }
         var writing = options.writing
+        writing.tellsOfDirectories = options.recordsCheckpoints && !writing.isShared
         writing.shown["user.penstock.source"] = Array(options.source.utf8)
         writing.shown["user.penstock.socket"] = server.map { Array($0.path.utf8) }
         do throws(JournalError) {

@@ -80,7 +80,10 @@ extension WriteBack {
             guard case .success(let places) = found else {
                 throw ObjectStoreError(.notFound, "file \(node.number) is gone")
             }
-            do throws(ObjectStoreError) { return try await read(node, range, places, into: lease) } catch {
+            do throws(ObjectStoreError) {
+                // What is published is read once.
+                return try await read(node, range, places, into: lease, by: waits ? reading : plainReading)
+            } catch {
                 guard error.code == .notFound, await isElsewhere(node, than: places, waits: waits) else { throw error }
             }
         }
@@ -114,7 +117,8 @@ extension WriteBack {
         _ node: NameNode,
         _ range: Range<Int>,
         _ places: Places,
-        into lease: BufferLease
+        into lease: BufferLease,
+        by reading: any ObjectReading
     ) async throws(ObjectStoreError) -> Int {
         let filled = await pool.run { () -> Result<(count: Int, missing: [Range<Int>]), Errno> in
             Result { () throws(Errno) in try Self.fill(lease.bytes, from: range.lowerBound, places) }
@@ -128,10 +132,9 @@ extension WriteBack {
                 // It has no name any more, and another file was published in its place.
                 throw ObjectStoreError(.notFound, "the object that file \(node.number) shows was replaced")
             }
-            let (source, start) = (store.source(standing), range.lowerBound)
             for gap in missing {
                 let wanted = ByteRange(offset: gap.lowerBound, count: gap.count)
-                try await source.read(RangeRead(wanted, into: lease, at: gap.lowerBound - start))
+                try await reading.copy(standing, wanted, into: lease, at: gap.lowerBound - range.lowerBound)
             }
             return count
         }

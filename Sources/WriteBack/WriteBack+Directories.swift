@@ -12,18 +12,32 @@ package struct SettledDirectory: Hashable, Sendable {
 // What a run's directories are like as a whole: for whoever records checkpoints.
 extension WriteBack {
     func collectWritten(_ core: inout Core) {
-        for node in core.engine.takePublished() {
+        for node in core.engine.takePublished() where options.tellsOfDirectories {
             guard let top = core.engine.state.names.tree.top(of: node) else { continue }
             core.written[top, default: []].insert(node)
         }
     }
 
-    /// A directory has got another name directly below the root.
-    func noteNamed(_ node: NameNode, from old: ByteName, to new: ByteName, _ core: inout Core) {
-        guard core.engine.state.names.tree.isDirectory(node) else { return }
+    /// Something has got another name.
+    func noteNamed(
+        _ node: NameNode,
+        from source: NameNode,
+        _ old: ByteName,
+        to target: NameNode,
+        _ new: ByteName,
+        _ core: inout Core
+    ) {
+        let tree = core.engine.state.names.tree
+        guard options.tellsOfDirectories, tree.isDirectory(node) else { return }
+        noteLost(old, of: source, &core)
         // A name is held back for what is in it.
         func isHeldBack(_ name: ByteName) -> Bool { options.holdsBack("\(name)/file") }
-        if isHeldBack(old), !isHeldBack(new) { core.whole.insert(node) }
+        if target == tree.root, isHeldBack(old), !isHeldBack(new) { core.whole.insert(node) }
+    }
+
+    /// A directory has lost its name.
+    func noteLost(_ name: ByteName, of parent: NameNode, _ core: inout Core) {
+        if options.tellsOfDirectories, parent == core.engine.state.names.tree.root { core.lost.insert(name) }
     }
 
     /// Returns when there may be something that `takeSettledDirectories` or `takeLostNames` has not told of, or after `close`.

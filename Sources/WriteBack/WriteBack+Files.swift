@@ -108,8 +108,15 @@ extension WriteBack: WritableTree {
             completion(.success([UnsafeRawBufferPointer(rebasing: lease.bytes[..<count])]))
         }
         do throws(Errno) {
-            let (count, missing) = try Self.fill(lease.bytes, from: offset, try found.get())
-            if missing.isEmpty { return answer(count) }
+            let places = try found.get()
+            let (count, missing) = try Self.fill(lease.bytes, from: offset, places)
+            let isThere = missing.allSatisfy { gap in
+                places.standing.map { object in
+                    let wanted = ByteRange(offset: gap.lowerBound, count: gap.count)
+                    return reading.copyAtOnce(object, wanted, into: lease, at: gap.lowerBound - offset)
+                } ?? false
+            }
+            if isThere { return answer(count) }
         } catch {
             return completion(.failure(error))
         }

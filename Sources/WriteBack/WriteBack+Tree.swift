@@ -275,7 +275,7 @@ extension WriteBack {
                     var directory: NameNode?
                     if case .removedDirectory(let name, _, _) = event {
                         directory = try? core.engine.state.names.tree.child(name, of: parent)
-                        if parent == core.engine.state.names.tree.root { core.lost.insert(name) }
+                        noteLost(name, of: parent, &core)
                     }
                     let answer = try core.engine.record(event, request: request.number)
                     if let directory {
@@ -329,9 +329,7 @@ extension WriteBack {
                         completion,
                         { (core) throws(Errno) in
                             let answer = try core.engine.record(event, request: request.number)
-                            let root = core.engine.state.names.tree.root
-                            if let moved, target == root { noteNamed(moved, from: name, to: newName, &core) }
-                            if source == root { core.lost.insert(name) }
+                            if let moved { noteNamed(moved, from: source, name, to: target, newName, &core) }
                             return answer
                         },
                         reply: { (_, _) throws(Errno) in }

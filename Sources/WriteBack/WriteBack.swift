@@ -59,6 +59,10 @@ package final class WriteBack: Sendable {
     let pool: WorkerPool
     let buffers: BufferPool
     let space: @Sendable () -> FilesystemSpace?
+    /// Of applications.
+    let reading: any ObjectReading
+    /// Of what is published.
+    let plainReading: PlainReading
     let mayWrite: @Sendable () async throws(ObjectStoreError) -> Void
     private let start: Starter
 
@@ -72,6 +76,8 @@ package final class WriteBack: Sendable {
         package var boot: [UInt8]
         /// No handle and no request of an earlier process will come again: the filesystem was mounted anew.
         package var isNewMount: Bool
+        /// Nil: a request for each read.
+        package var reading: (any ObjectReading)?
         /// Threads for work that waits for the disk.
         package var diskThreads = 2
         /// Asked before each request that changes what stands under a name of the tree; it throws what is tried again.
@@ -113,6 +119,8 @@ package final class WriteBack: Sendable {
         time = surroundings.time
         space = surroundings.space
         mayWrite = surroundings.mayWrite
+        plainReading = PlainReading(surroundings.store)
+        reading = surroundings.reading ?? plainReading
         start = surroundings.start
         do throws(Errno) {
             pool = try WorkerPool(name: "staging", count: surroundings.diskThreads)
@@ -224,8 +232,9 @@ package final class WriteBack: Sendable {
             }
             return (result, core.position)
         }
-        for call in calls { call() }
         for action in actions { begin(action, result.1) }
+        // Not before: whoever is told now is to find the room given back.
+        for call in calls { call() }
         if journal.wantsCheckpoint { compact() }
         return (try result.0.get(), result.1)
     }

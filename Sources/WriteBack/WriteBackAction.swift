@@ -87,6 +87,8 @@ package struct WriteBackOptions: Sendable {
     package var isShared = false
     /// Names that writers rename when they are done: not published before.
     package var holdsBack: @Sendable (String) -> Bool = { _ in false }
+    /// `takeSettledDirectories` and `takeLostNames` are asked; else nothing is kept for them.
+    package var tellsOfDirectories = true
     /// Extended attributes that each node shows and nobody can change: whose mount it is.
     package var shown: [ByteName: [UInt8]] = [:]
     /// Where parts begin and end.

@@ -146,3 +146,26 @@ struct WrittenFile: Hashable, Sendable {
 
     init() {}
 }
+
+extension WriteIntent {
+    /// Whose content it writes.
+    var node: NameNode? {
+        switch action {
+        case .publish(let node, _, _, _), .move(let node, _, _, _, _, _), .keep(let node, _, _, _, _): node
+        case .delete: nil
+        }
+    }
+}
+
+extension NameAction {
+    /// The same of another content.
+    func with(content: Int) -> NameAction {
+        switch self {
+        case .publish(let node, _, let name, let replacing):
+            .publish(node, content: content, name: name, replacing: replacing)
+        case .move(let node, _, let source, let generation, let name, let replacing):
+            .move(node, content: content, from: source, generation, to: name, replacing: replacing)
+        case .keep, .delete: self
+        }
+    }
+}

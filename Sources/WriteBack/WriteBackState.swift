@@ -404,28 +404,6 @@ extension WriteBackState {
     }
 }
 
-extension WriteIntent {
-    /// Whose content it writes.
-    var node: NameNode? {
-        switch action {
-        case .publish(let node, _, _, _), .move(let node, _, _, _, _, _), .keep(let node, _, _, _, _): node
-        case .delete: nil
-        }
-    }
-}
-
-extension NameAction {
-    fileprivate func with(content: Int) -> NameAction {
-        switch self {
-        case .publish(let node, _, let name, let replacing):
-            .publish(node, content: content, name: name, replacing: replacing)
-        case .move(let node, _, let source, let generation, let name, let replacing):
-            .move(node, content: content, from: source, generation, to: name, replacing: replacing)
-        case .keep, .delete: self
-        }
-    }
-}
-
 // A checkpoint: records that make an empty state this one.
 extension WriteBackState {
     var checkpoint: [WriteBackRecord] {

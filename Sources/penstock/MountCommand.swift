@@ -244,6 +244,9 @@ struct MountCommand: AsyncParsableCommand {
             requiresSocket: runtime.isChosen
         )
         options.recordsCheckpoints = writing.recordCheckpoints
+        options.memory = memory.bytes
+        options.fetchTimeout = fetchTimeout.duration
+        options.isHedged = source.isBucket
         let service: WritableMount
         do throws(MountServiceError) {
             service = try await WritableMount.start(objects, options, kept: kept, metrics: metrics, log: log)

@@ -14,12 +14,13 @@ final class MountedPrefix: Sendable {
         _ servers: EmulatedServers,
         _ prefix: String,
         _ more: [String] = [],
+        memory: String = "16M",
         environment: [String: String] = [:]
     ) async throws {
         directory = servers.root.appending(path: "mount-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         let source = "gs://\(EmulatedServers.bucket)/\(prefix)"
-        let arguments = ["mount", source, directory.path, "--memory", "16M"] + more
+        let arguments = ["mount", source, directory.path, "--memory", memory] + more
         let program = try servers.start(arguments, environment: environment)
         self.program = program
         let isDecided = try await eventually(within: .seconds(60)) {

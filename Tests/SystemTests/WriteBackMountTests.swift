@@ -12,8 +12,9 @@ import Testing
 
     private var staging: String { servers.root.appending(path: "staging").path }
 
-    private func mounted(_ more: [String] = []) async throws -> MountedPrefix {
-        try await MountedPrefix(servers, "run", ["--profile", "checkpoint", "--staging-dir", staging] + more)
+    private func mounted(_ more: [String] = [], memory: String = "16M") async throws -> MountedPrefix {
+        let options = ["--profile", "checkpoint", "--staging-dir", staging] + more
+        return try await MountedPrefix(servers, "run", options, memory: memory)
     }
 
     /// What the bucket has under names of ours.
@@ -126,6 +127,24 @@ import Testing
         #expect(differences(try await stored().filter { expected[$0.key] != nil }, expected).isEmpty)
         try await mount.unmount()
         #expect(differences(try await stored(), expected).isEmpty)
+    }
+
+    /// A job that goes on from its last checkpoint reads it through the mount that it writes to.
+    @Test func whatIsReadBackComesAheadAndOnce() async throws {
+        let weights = bytes(9, 96 << 20)
+        try await servers.bucket.put("run/step-1/model.safetensors", weights)
+        let mount = try await mounted(memory: "128M")
+        #expect(try Data(contentsOf: URL(filePath: mount.path("step-1/model.safetensors"))) == weights)
+        let requests = servers.control.log.filter {
+            $0.method == "GET" && $0.target.contains("model.safetensors") && $0.target.contains("alt=media")
+        }
+        // Of some MiB each; a read of the kernel has 1 MiB at most.
+        #expect((12...48).contains(requests.count), "\(requests.count) requests")
+        // What was read is not what is written over it.
+        try write(Data("new".utf8), to: mount.path("step-1/model.safetensors"))
+        #expect(try Data(contentsOf: URL(filePath: mount.path("step-1/model.safetensors"))) == Data("new".utf8))
+        try await mount.unmount()
+        #expect(try await stored() == ["step-1/model.safetensors": Data("new".utf8)])
     }
 
     @Test func whatCannotBeDrainedIsReportedAndGoneOnWith() async throws {

@@ -95,3 +95,49 @@ import Testing
         #expect(life.mount.takeSettledDirectories() == [])
     }
 }
+
+/// Renames of whole directories.
+@Suite struct DirectoryRenameTests {
+    private func directory(_ life: WriteBackLife, _ name: String) async throws -> TreeNode {
+        let (mount, request) = (life.mount, life.request())
+        return try await life.call { mount.makeDirectory(request, name, in: .root, mode: 0o755, $0) }.get().attributes
+            .node
+    }
+
+    private func rename(_ life: WriteBackLife, _ old: String, _ new: String) async throws(Errno) {
+        let (mount, request) = (life.mount, life.request())
+        try await life.call { mount.rename(request, old, in: .root, to: new, in: .root, .replace, $0) }.get()
+    }
+
+    @Test func oneThatWasMadeHereIsRenamedWithoutAskingTheBucket() async throws {
+        let life = try WriteBackLife(seed: 62)
+        let made = try await directory(life, "a")
+        var open: [TreeHandle] = []
+        for number in 0..<3 { open.append(try await life.create("file-\(number)", in: made)) }
+        let calls = life.store.calls.count
+        try await rename(life, "a", "b")
+        #expect(life.store.calls.count == calls)
+        for handle in open { try await life.release(handle) }
+        try await life.drain()
+        #expect(life.published.keys.sorted() == ["b/file-0", "b/file-1", "b/file-2"])
+    }
+
+    @Test func whereOthersWriteOnlyWhatIsNotInTheBucketIsRenamed() async throws {
+        var options = WriteBackLife.options()
+        options.isShared = true
+        let life = try WriteBackLife(seed: 63, Weather(), options)
+        let made = try await directory(life, "a")
+        let handle = try await life.create("file", in: made)
+        try await rename(life, "a", "b")
+        try await life.write([1], handle, at: 0)
+        try await life.release(handle)
+        try await life.drain()
+        #expect(life.published == ["b/file": [1]])
+        await #expect(throws: Errno.crossDevice) { try await rename(life, "b", "c") }
+        // Also what nobody here has seen yet.
+        try life.bucket.plant("run/d/theirs", [2])
+        life.time.advance(by: .seconds(61))
+        await #expect(throws: Errno.crossDevice) { try await rename(life, "d", "e") }
+        #expect(life.published == ["b/file": [1], "d/theirs": [2]])
+    }
+}

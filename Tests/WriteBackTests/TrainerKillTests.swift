@@ -82,6 +82,24 @@ import Testing
         if isWhole, case .machine = death(0), calls.contains(where: \.isSynchronization) { #expect(kept > 0) }
     }
 
+    /// Before each of its calls in turn; the next run finds no trace of it, and neither does the bucket.
+    @Test(arguments: TrainerPattern.all)
+    func aTrainerThatDiesAloneLosesNothingThatWasSynced(pattern: TrainerPattern) async throws {
+        let calls = try pattern.calls()
+        let cells = SeedSlice.first(8, ofSoak: UInt64(calls.count))
+        let isWhole = cells.count >= calls.count
+        var random = SeededRandom(seed: 5)
+        for number in cells {
+            let step = isWhole ? Int(number) : Int(random.next() % UInt64(calls.count))
+            let trainer = try TrainerLife(seed: 78, .process)
+            try await trainer.play(calls, limit: step)
+            try await trainer.dieAlone()
+            try await trainer.play(calls)
+            try await trainer.finish()
+            #expect(trainer.complaints == [], "\(pattern.name), before call \(step)")
+        }
+    }
+
     @Test(arguments: TrainerPattern.all, Cut.allCases)
     func aMountThatIsKilledAnywhereUnderATrainerLosesNothing(pattern: TrainerPattern, cut: Cut) async throws {
         try await row(pattern, cut, few: 4) { _ in .process }

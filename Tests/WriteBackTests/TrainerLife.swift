@@ -27,6 +27,8 @@ final class TrainerLife {
         var handle: TreeHandle
         var inode: Inode
         var offset = 0
+        /// The size that its writer has given it before the bytes.
+        var declared = 0
     }
 
     let life: WriteBackLife
@@ -115,10 +117,12 @@ final class TrainerLife {
     // MARK: The writer
 
     /// Plays the calls, some work of the mount between any two of them.
-    func play(_ calls: [TrainerCall]) async throws {
+    ///
+    /// - Parameter limit: so many of them.
+    func play(_ calls: [TrainerCall], limit: Int = .max) async throws {
         run += 1
         for case .write(let file, let count) in calls { declared[file, default: 0] += count }
-        for call in calls {
+        for call in calls.prefix(limit) {
             try await make(call)
             for _ in 0..<life.below(4) {
                 try await step()
@@ -185,6 +189,7 @@ final class TrainerLife {
 
     private func declare(_ file: Int) async throws {
         guard let handle = open[file]?.handle else { return complain("not open") }
+        open[file]?.declared = declared[file] ?? 0
         var changes = AttributeChanges()
         changes.size = declared[file]
         let wanted = changes
@@ -290,6 +295,22 @@ extension TrainerLife {
     func comeBack() async throws {
         guard case .machine(let remains) = death else { return }
         try life.crash(remains)
+        try await look()
+    }
+
+    /// The writer alone is dead: the kernel closes what it had open. All that was promised is there as before.
+    func dieAlone() async throws {
+        for (file, opened) in open.sorted(by: { $0.key < $1.key }) {
+            let missing = max(0, opened.declared - opened.inode.bytes.count)
+            // That it will be bytes nobody but the writer knows: to everyone else the file has zeros there.
+            opened.inode.bytes += [UInt8](repeating: 0, count: missing)
+            written += missing
+            try await close(file)
+        }
+        try await look()
+    }
+
+    private func look() async throws {
         var found: [String: [UInt8]] = [:]
         for promise in files.values.compactMap(\.promise) {
             var place: String?

@@ -32,6 +32,7 @@ struct TrainerPattern: CustomTestStringConvertible, Sendable {
     static let all: [Self] = [
         Self(name: "filelock"),
         Self(name: "safetensors", rounds: 2),
+        Self(name: "safetensors-plain", rounds: 2),
         Self(name: "torch-save", rounds: 2),
         Self(name: "torch-dcp"),
         Self(name: "lightning", rest: { [.link("newest.ckpt", target: "last.ckpt")] }, rounds: 2),

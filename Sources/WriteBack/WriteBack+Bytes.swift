@@ -92,7 +92,7 @@ extension WriteBack {
     /// Whether the object that the file shows has another name or generation by now: it was moved, or published anew.
     private func isElsewhere(_ node: NameNode, than places: Places, waits: Bool) async -> Bool {
         await withCheckedContinuation { continuation in
-            let answer = { @Sendable [self] (core: inout Core) -> (@Sendable () -> Void)? in
+            ask { [self] core in
                 let now = try? self.places(core, node, 0..<0).standing
                 if let now, (now.name, now.generation) != (places.standing?.name, places.standing?.generation) {
                     return { continuation.resume(returning: true) }
@@ -101,15 +101,6 @@ extension WriteBack {
                 if mayMove { return nil }
                 return { continuation.resume(returning: false) }
             }
-            let call = core.withLock { core in
-                let call = answer(&core)
-                if call == nil {
-                    core.lastWatcher += 1
-                    core.watchers[core.lastWatcher] = answer
-                }
-                return call
-            }
-            call?()
         }
     }
 

@@ -43,19 +43,10 @@ extension WriteBack {
     /// Returns when there may be something that `takeSettledDirectories` or `takeLostNames` has not told of, or after `close`.
     package func waitForNews() async {
         await withCheckedContinuation { continuation in
-            let answer = { @Sendable (core: inout Core) -> (@Sendable () -> Void)? in
+            ask { core in
                 if core.written.isEmpty, core.lost.isEmpty, !core.isClosed { return nil }
                 return { continuation.resume() }
             }
-            let call = core.withLock { core in
-                let call = answer(&core)
-                if call == nil {
-                    core.lastWatcher += 1
-                    core.watchers[core.lastWatcher] = answer
-                }
-                return call
-            }
-            call?()
         }
     }
 

@@ -13,6 +13,9 @@ package final class WriteBack: Sendable {
     /// Starts what the engine wants done. Tests do it in an order of their own.
     package typealias Starter = @Sendable (@escaping @Sendable () async -> Void) -> Void
 
+    /// Looks after a change; what to call, outside of the lock, when it has seen what it waits for.
+    typealias Watcher = @Sendable (inout Core) -> (@Sendable () -> Void)?
+
     struct Core {
         var engine: WriteBackEngine
         var budget: StagingBudget
@@ -36,7 +39,7 @@ package final class WriteBack: Sendable {
         /// Names directly below the root that directories have lost since somebody asked.
         var lost: Set<ByteName> = []
         /// Called after each change; gone when they say so.
-        var watchers: [Int: @Sendable (inout Core) -> (@Sendable () -> Void)?] = [:]
+        var watchers: [Int: Watcher] = [:]
         var lastWatcher = 0
         var observer: (@Sendable (TreeChange) -> Void)?
         /// Nothing begins any more.
@@ -271,6 +274,19 @@ package final class WriteBack: Sendable {
         case .release(let bytes): giveBack(bytes)
         default: start { [self] in await perform(action, position) }
         }
+    }
+
+    /// Has the watcher look now and, until it has seen what it waits for, after each change.
+    func ask(_ watcher: @escaping Watcher) {
+        let call = core.withLock { core in
+            let call = watcher(&core)
+            if call == nil {
+                core.lastWatcher += 1
+                core.watchers[core.lastWatcher] = watcher
+            }
+            return call
+        }
+        call?()
     }
 
     /// Starts something that nobody waits for.

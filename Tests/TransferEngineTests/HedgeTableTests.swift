@@ -47,6 +47,17 @@ private struct Bench {
         return []
     }
 
+    /// As `stops`, while the read comes at 20 MB/s.
+    mutating func stopsOfSlow(_ id: HedgeTable.ReadID, within milliseconds: Int) -> [HedgeTable.Stop] {
+        for _ in 0..<milliseconds / 10 {
+            pass(10)
+            receive(id, 200_000)
+            let found = look()
+            if !found.isEmpty { return found }
+        }
+        return []
+    }
+
     /// A network with 30 ms to the first byte and 200 MB/s for each connection.
     static func learned(reads: Int = 20) -> Bench {
         var bench = Bench()
@@ -107,13 +118,7 @@ struct HedgeTableTests {
         let id = bench.begin()
         bench.pass(30)
         bench.receive(id, 1)
-        var stops: [HedgeTable.Stop] = []
-        for _ in 0..<10 where stops.isEmpty {
-            bench.pass(10)
-            bench.receive(id, 200_000)
-            stops = bench.look()
-        }
-        let stop = try #require(stops.first)
+        let stop = try #require(bench.stopsOfSlow(id, within: 100).first)
         #expect(stop.complaint == .slow)
         // 20 MB/s for 30 ms.
         #expect((500_000...800_000).contains(stop.extraBytes))
@@ -132,13 +137,7 @@ struct HedgeTableTests {
         let id = bench.begin()
         bench.pass(30)
         bench.receive(id, 1)
-        var stops: [HedgeTable.Stop] = []
-        for _ in 0..<10 where stops.isEmpty {
-            bench.pass(10)
-            bench.receive(id, 200_000)
-            stops = bench.look()
-        }
-        #expect(stops.map(\.complaint) == [.slow])
+        #expect(bench.stopsOfSlow(id, within: 100).map(\.complaint) == [.slow])
     }
 
     @Test func aBodyThatThisMachineIsTooSlowForIsWaitedFor() throws {
@@ -153,13 +152,7 @@ struct HedgeTableTests {
             #expect(bench.look() == [])
         }
         // It keeps up again, and the connection is what is slow.
-        var stops: [HedgeTable.Stop] = []
-        for _ in 0..<12 where stops.isEmpty {
-            bench.pass(10)
-            bench.receive(id, 200_000)
-            stops = bench.look()
-        }
-        #expect(stops.map(\.complaint) == [.slow])
+        #expect(bench.stopsOfSlow(id, within: 120).map(\.complaint) == [.slow])
     }
 
     @Test func aSlowBodyThatIsNearlyThereIsWaitedFor() {
@@ -215,13 +208,7 @@ struct HedgeTableTests {
         bench.table.paused(other, isThrottled: true, now: bench.now)
         bench.pass(30)
         bench.receive(id, 1)
-        var stops: [HedgeTable.Stop] = []
-        for _ in 0..<10 where stops.isEmpty {
-            bench.pass(10)
-            bench.receive(id, 200_000)
-            stops = bench.look()
-        }
-        #expect(stops.map(\.complaint) == [.slow])
+        #expect(bench.stopsOfSlow(id, within: 100).map(\.complaint) == [.slow])
     }
 
     /// Each stall used to take what a whole window may have on its way, and the third was waited for to its end.
@@ -247,12 +234,7 @@ struct HedgeTableTests {
             let id = bench.begin(64 << 20)
             bench.pass(30)
             bench.receive(id, 1)
-            isSpent = true
-            for _ in 0..<10 where isSpent {
-                bench.pass(10)
-                bench.receive(id, 200_000)
-                isSpent = bench.look().isEmpty
-            }
+            isSpent = bench.stopsOfSlow(id, within: 100).isEmpty
             bench.table.cancelled(id)
             bench.received[id] = 0
             _ = bench.end(id)

@@ -210,6 +210,7 @@ extension WriteBack: WritableTree {
                 return { completion(.success(())) }
             }
             core.engine.state.staged[node]?.seal()
+            core.engine.hurry(node)
             return key
         }
         update { _ in }

@@ -41,6 +41,8 @@ enum WriteBackTimer: Hashable, Sendable {
     case patch(NameNode)
     /// The pause before something that failed is tried again.
     case retry(NameNode)
+    /// One tick of `SmallFileGathering`.
+    case quiet
 }
 
 /// What became of an intent, as far as it could be found out.
@@ -70,6 +72,8 @@ package struct WriteBackOptions: Sendable {
     package var unlinkGrace = Duration.seconds(10)
     /// How long a file may be empty before it is put into the bucket.
     package var emptyGrace = Duration.seconds(5)
+    /// How long no small file may be closed before those that were go into the bucket; zero for no wait. See `SmallFileGathering`.
+    package var quiet = Duration.milliseconds(100)
     /// How long changes of attributes are collected: an object takes about one change a second.
     package var patchGrace = Duration.seconds(1)
     /// How long what a listing said is believed.

@@ -39,6 +39,10 @@ struct WriteBackEngine: Sendable {
     /// Files whose attributes were collected long enough.
     var duePatches: Set<NameNode> = []
     private var timers: Set<WriteBackTimer> = []
+    /// Small files that were closed, and go up when no others are.
+    private var gathering = SmallFileGathering()
+    /// Files that somebody waits for: no grace is.
+    private var hurried: Set<NameNode> = []
     /// Files to look at, beside those that the state says were touched.
     private var touched: Set<NameNode> = []
     /// Of those, the ones whose upload has got an answer, or whose parts have changed.
@@ -125,6 +129,8 @@ struct WriteBackEngine: Sendable {
             attempts[node] = nil
             duePatches.remove(node)
             waitingForRoom.remove(node)
+            hurried.remove(node)
+            gathering.forget(node)
             if bytes > 0 { queue.append(.release(bytes: bytes)) }
         }
         for number in state.takeGarbage() { queue.append(.remove(staging: number)) }
@@ -179,7 +185,16 @@ struct WriteBackEngine: Sendable {
         return published
     }
 
-    mutating func notePublished(_ node: NameNode) { published.insert(node) }
+    mutating func notePublished(_ node: NameNode) {
+        published.insert(node)
+        hurried.remove(node)
+    }
+
+    /// Somebody waits until the file is published: what would wait for a grace, or for others, does not.
+    mutating func hurry(_ node: NameNode) {
+        hurried.insert(node)
+        touch(node)
+    }
 
     /// The next call of `next` looks at it again.
     mutating func touch(_ node: NameNode) { touched.insert(node) }
@@ -313,14 +328,25 @@ struct WriteBackEngine: Sendable {
     }
 
     private mutating func makeReady(_ node: NameNode, _ content: Int, _ size: Int) {
+        if isDraining || hurried.contains(node) || isOver(node, content, size) { note(.ready(node, content: content)) }
+    }
+
+    /// Whether the grace of a small file is over; begins it when it was not begun.
+    private mutating func isOver(_ node: NameNode, _ content: Int, _ size: Int) -> Bool {
+        if size > 0 {
+            if options.quiet == .zero || gathering.takeDue(node) { return true }
+            gathering.add(node)
+            wait(.quiet, options.quiet)
+            return false
+        }
         // Locks and marks of other programs come and go without costing a request.
         let timer = WriteBackTimer.emptyFile(node, content: content)
-        if size > 0 || isDraining || timers.contains(timer) && !isWaiting(timer) {
+        if timers.contains(timer), !isWaiting(timer) {
             timers.remove(timer)
-            note(.ready(node, content: content))
-        } else {
-            wait(timer, options.emptyGrace)
+            return true
         }
+        wait(timer, options.emptyGrace)
+        return false
     }
 
     private mutating func unstage(_ node: NameNode) {
@@ -390,6 +416,10 @@ struct WriteBackEngine: Sendable {
         case .emptyFile(let node, let content):
             touch(node)
             if state.names.content(node) != content || state.names.files[node]?.isReady == true { timers.remove(timer) }
+        case .quiet:
+            timers.remove(timer)
+            for node in gathering.tick() { touch(node) }
+            if !gathering.isEmpty { wait(.quiet, options.quiet) }
         case .patch(let node):
             timers.remove(timer)
             touch(node)

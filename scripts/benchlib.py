@@ -1,5 +1,7 @@
 """What the benchmarks share: the emulators, the state of the machine's memory before a run, and what processes used."""
 
+import ctypes
+import mmap
 import os
 import pathlib
 import shutil
@@ -79,11 +81,12 @@ class Connections(threading.Thread):
         return self.peak
 
 
-def free_memory() -> int:
+def memory(kind: str) -> int:
+    """Bytes that /proc/meminfo counts: MemFree, MemAvailable and the like."""
     for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemFree:"):
+        if line.startswith(f"{kind}:"):
             return int(line.split()[1]) << 10
-    raise SystemExit("bench: /proc/meminfo has no MemFree")
+    raise SystemExit(f"bench: /proc/meminfo has no {kind}")
 
 
 def read_through(file: pathlib.Path) -> None:
@@ -169,6 +172,8 @@ class MemoryFiller:
 
     def __init__(self, scratch: pathlib.Path):
         self.filler, self.filled = scratch / "filler", 0
+        # What a run writes to, at most a quarter of what there is.
+        self.touched = min(3 * GIB, memory("MemAvailable") // 4)
 
     def fill(self, kept: list) -> None:
         """Reads the files that are to be in memory, and then fills the rest."""
@@ -180,14 +185,23 @@ class MemoryFiller:
         piece = bytearray(4 * MIB)
         with open(self.filler, "rb", buffering=0) as pages:
             pages.seek(self.filled)
-            least, idle = free_memory(), 0
+            least, idle = memory("MemFree"), 0
             # Some of it the kernel keeps for others: the end is where reading more takes nothing away.
             while least > GIB and idle < 2 * GIB:
                 count = sum(pages.readinto(piece) for _ in range(16))
                 self.filled += count
-                free = free_memory()
+                free = memory("MemFree")
                 idle = 0 if free < least - 16 * MIB else idle + count
                 least = min(least, free)
+        self.touch()
+
+    def touch(self) -> None:
+        """Writes to memory and frees it: what is free now, in pages of all sizes, the host has given already."""
+        with mmap.mmap(-1, self.touched, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as pages:
+            pages.madvise(mmap.MADV_HUGEPAGE)
+            view = ctypes.c_char.from_buffer(pages)
+            ctypes.memset(ctypes.addressof(view), 1, self.touched)
+            del view
 
 
 class Emulators:

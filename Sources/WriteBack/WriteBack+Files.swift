@@ -139,12 +139,12 @@ extension WriteBack: WritableTree {
         _ completion: @escaping Completion<Void>
     ) {
         guard let node = handle.node.nameNode else { return completion(.failure(.stale)) }
-        write(node, bytes, at: offset, completion)
+        write(request, node, bytes, at: offset, completion)
     }
 
     package func flush(_ request: TreeRequest, _ handle: TreeHandle, _ completion: @escaping Completion<Void>) {
         guard let node = handle.node.nameNode else { return completion(.failure(.stale)) }
-        if options.isPublishedAtClose { return publish(node, completion) }
+        if options.isPublishedAtClose { return publish(node, request, waiting(request, completion)) }
         // What failed is told; what waits is not waited for.
         let failure = core.withLock { $0.engine.state.staged[node]?.failure }
         completion(failure.map { .failure($0) } ?? .success(()))
@@ -157,9 +157,11 @@ extension WriteBack: WritableTree {
         _ completion: @escaping Completion<Void>
     ) {
         guard let node = handle.node.nameNode else { return completion(.failure(.stale)) }
+        guard options.isPublishedAtSync else { return synchronize(node, completion) }
+        let done = waiting(request, completion)
         synchronize(node) { [self] result in
-            guard case .success = result, options.isPublishedAtSync else { return completion(result) }
-            publish(node, completion)
+            guard case .success = result else { return done(result) }
+            publish(node, request, done)
         }
     }
 
@@ -174,10 +176,14 @@ extension WriteBack: WritableTree {
             core.engine.state.names.tree.files(below: top)
                 .filter { core.engine.state.files[$0]?.writers == 0 && core.engine.state.files[$0]?.staging != nil }
         }
-        synchronize(files[...], completion)
+        synchronize(files[...], request, options.isPublishedAtSync ? waiting(request, completion) : completion)
     }
 
-    private func synchronize(_ files: ArraySlice<NameNode>, _ completion: @escaping Completion<Void>) {
+    private func synchronize(
+        _ files: ArraySlice<NameNode>,
+        _ request: TreeRequest,
+        _ completion: @escaping Completion<Void>
+    ) {
         guard let first = files.first else {
             return pool.submit { [self] in commit(core.withLock { $0.position }, .node, completion) }
         }
@@ -185,39 +191,12 @@ extension WriteBack: WritableTree {
             // One that was dropped meanwhile is nobody's any more.
             if case .failure(let error) = result, error != .stale { return completion(result) }
             guard options.isPublishedAtSync, case .success = result else {
-                return synchronize(files.dropFirst(), completion)
+                return synchronize(files.dropFirst(), request, completion)
             }
-            publish(first) { [self] result in
+            publish(first, request) { [self] result in
                 if case .failure = result { return completion(result) }
-                synchronize(files.dropFirst(), completion)
+                synchronize(files.dropFirst(), request, completion)
             }
-        }
-    }
-
-    /// Completes when the content that the file has now, or a later one, is published under its name.
-    private func publish(_ node: NameNode, _ completion: @escaping Completion<Void>) {
-        let key = core.withLock { core -> Int in
-            core.lastWatcher += 1
-            let key = core.lastWatcher
-            core.watchers[key] = { core in
-                let state = core.engine.state
-                if let failure = state.staged[node]?.failure { return { completion(.failure(failure)) } }
-                if let error = core.engine.failures[node] { return { completion(.failure(Self.errno(error))) } }
-                let isThere =
-                    state.names.files[node] == nil || !state.names.tree.isNamed(node)
-                    || state.names.isCurrent(node) && state.names.files[node]?.isBusy == false
-                guard isThere else { return nil }
-                return { completion(.success(())) }
-            }
-            core.engine.state.staged[node]?.seal()
-            core.engine.hurry(node)
-            return key
-        }
-        update { _ in }
-        run { [self] in
-            try? await time.sleep(for: options.publishDeadline)
-            let isWaiting = core.withLock { $0.watchers.removeValue(forKey: key) != nil }
-            if isWaiting { completion(.failure(.timedOut)) }
         }
     }
 
@@ -355,9 +334,6 @@ extension WriteBack: WritableTree {
         let limit = options.stagingLimit
         completion(.success(TreeSpace(totalBytes: limit, freeBytes: max(0, limit - used), files: files)))
     }
-
-    /// Nothing that waits has changed nothing: it goes on.
-    package func interrupt(_ request: TreeRequest) {}
 
     package func answered(_ request: TreeRequest) {
         core.withLock { $0.engine.state.forgetAnswer(request.number) }

@@ -10,6 +10,7 @@ extension WriteBack {
 
     /// Writes to the staging file and completes when the record of it is in the journal, for the next process to read.
     func write(
+        _ request: TreeRequest,
         _ node: NameNode,
         _ bytes: UnsafeRawBufferPointer,
         at offset: Int,
@@ -24,7 +25,7 @@ extension WriteBack {
         let staged = prepare(node, range)
         switch staged {
         case .failure(let error): completion(.failure(error))
-        case .success(let room): admit(node, range, room, bytes, completion)
+        case .success(let room): admit(request, node, range, room, bytes, completion)
         }
     }
 
@@ -67,58 +68,25 @@ extension WriteBack {
 
     /// Lets the write pass when there is room, or when others have made some.
     private func admit(
+        _ request: TreeRequest,
         _ node: NameNode,
         _ range: Range<Int>,
         _ room: Int,
         _ bytes: UnsafeRawBufferPointer,
         _ completion: @escaping @Sendable (Result<Void, Errno>) -> Void
     ) {
-        // Read outside of the lock: it asks the kernel.
-        let space = room > 0 ? space() : nil
-        let answer = core.withLock { core -> StagingBudget.Answer in
-            if let space {
-                let most = core.budget.used + max(0, space.available - options.journalReserve)
-                _ = core.budget.resize(to: max(core.budget.used, min(options.stagingLimit, most)))
+        let answer = requestRoom(room, request) {
+            let copy = Array(bytes)
+            return { [self] error in
+                if let error { return completion(.failure(error)) }
+                copy.withUnsafeBytes { write(node, range, room, $0, completion) }
             }
-            if room == 0 { return .admitted }
-            let answer = core.budget.request(room)
-            // Room that others may make is worth waiting for, also where the disk has little.
-            if answer == .never, room <= options.stagingLimit {
-                _ = core.budget.resize(to: max(core.budget.limit, room))
-                return core.budget.request(room)
-            }
-            return answer
         }
         switch answer {
         case .admitted: write(node, range, room, bytes, completion)
         case .never: completion(.failure(.noSpace))
-        case .wait(let ticket):
-            let copy = Array(bytes)
-            let isAlready = core.withLock { core -> Bool in
-                if core.isClosed { return true }
-                core.writers[ticket] = { [self] isAdmitted in
-                    guard isAdmitted else { return completion(.failure(.noSpace)) }
-                    copy.withUnsafeBytes { write(node, range, room, $0, completion) }
-                }
-                return false
-            }
-            if isAlready { return completion(.failure(.inputOutput)) }
-            run { [self] in
-                try? await time.sleep(for: options.roomDeadline)
-                giveUp(ticket)
-            }
+        case .wait: break
         }
-    }
-
-    /// A writer has waited long enough.
-    private func giveUp(_ ticket: StagingBudget.Ticket) {
-        let calls = core.withLock { core -> [(Bool, @Sendable (Bool) -> Void)] in
-            guard let others = core.budget.giveUp(ticket) else { return [] }
-            var calls = others.compactMap { ticket in core.writers.removeValue(forKey: ticket).map { (true, $0) } }
-            if let own = core.writers.removeValue(forKey: ticket) { calls.append((false, own)) }
-            return calls
-        }
-        for (isAdmitted, call) in calls { call(isAdmitted) }
     }
 
     /// Writes bytes for which there is room.

@@ -20,7 +20,9 @@ package final class WriteBack: Sendable {
         var engine: WriteBackEngine
         var budget: StagingBudget
         /// Writers that wait for room.
-        var writers: [StagingBudget.Ticket: @Sendable (Bool) -> Void] = [:]
+        var writers: [StagingBudget.Ticket: @Sendable (Errno?) -> Void] = [:]
+        /// Calls that a signal may end.
+        var calls = WaitingCalls()
         /// The staging files, by number.
         var files: [Int: any WritableFile] = [:]
         /// Those whose name is on stable storage.
@@ -306,10 +308,10 @@ package final class WriteBack: Sendable {
 
     /// Room for those who wait.
     func giveBack(_ bytes: Int) {
-        let admitted = core.withLock { core -> [@Sendable (Bool) -> Void] in
+        let admitted = core.withLock { core -> [@Sendable (Errno?) -> Void] in
             core.budget.release(bytes).compactMap { core.writers.removeValue(forKey: $0) }
         }
-        for writer in admitted { writer(true) }
+        for writer in admitted { writer(nil) }
     }
 
     /// Completes when everything up to the position is safe.
@@ -346,7 +348,7 @@ package final class WriteBack: Sendable {
             }
             return (core.writers.values.map { $0 }, calls)
         }
-        for writer in waiting { writer(false) }
+        for writer in waiting { writer(.noSpace) }
         for call in calls { call() }
     }
 

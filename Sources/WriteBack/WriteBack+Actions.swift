@@ -33,6 +33,10 @@ extension WriteBack {
             if let outcome { update { $0.engine.recognised(node, outcome) } }
         case .delete(let name, let generation):
             let isGone = await settled(action, position, attempt) { () async throws(ObjectStoreError) in
+                // What no process would know of was not done.
+                if case .failure(let error) = await self.commitSafely(position, .process) {
+                    throw ObjectStoreError(.unavailable, "the journal does not take a deletion: \(error)")
+                }
                 try await self.mayWrite()
                 try await self.store.delete(self.root.name(name.value), generation)
                 return true

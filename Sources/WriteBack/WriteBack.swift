@@ -324,10 +324,10 @@ package final class WriteBack: Sendable {
         journal.commit(position, level) { result in completion(result.mapError(\.errno)) }
     }
 
-    /// Commits at `node` on a thread for the disk.
-    func commitSafely(_ position: JournalPosition?) async -> Result<Void, Errno> {
+    /// Commits on a thread for the disk.
+    func commitSafely(_ position: JournalPosition?, _ level: JournalLevel = .node) async -> Result<Void, Errno> {
         await withCheckedContinuation { continuation in
-            pool.submit { [self] in commit(position, .node) { continuation.resume(returning: $0) } }
+            pool.submit { [self] in commit(position, level) { continuation.resume(returning: $0) } }
         }
     }
 

@@ -17,7 +17,7 @@ enum WriteBackAction: Sendable {
     case recognise(NameNode, WriteIntent, ObjectIdentity?)
     /// Move or copy the object, until that is settled: `recognised`. All records so far are made safe before.
     case move(NameNode, WriteIntent, ObjectIdentity?)
-    /// Delete the object, until that is settled: `deleted`.
+    /// Delete the object, until that is settled: `deleted`. All records so far are given to the disk before.
     case delete(ByteName, Generation)
     /// Make the metadata of this generation say what the attributes are: `patched`. All records so far are made safe before.
     case patch(NameNode, ByteName, Generation)

@@ -108,6 +108,24 @@ extension WriteBackTests {
         try await life.drain()
         #expect(life.published == ["b": [4]])
     }
+
+    /// Nobody was told that it is gone, and the next process believes that it is there.
+    @Test func whatTheJournalDidNotTakeIsNotDeleted() async throws {
+        let life = try WriteBackLife(seed: 5)
+        let handle = try await life.create("a")
+        try await life.write([1, 2, 3], handle, at: 0)
+        try await life.release(handle)
+        while !life.mount.status.isSettled { await life.step() }
+        life.disk.set(.init(diesAtChange: life.disk.changes))
+        let (mount, request) = (life.mount, life.request())
+        let result = await life.call { mount.unlink(request, "a", in: .root, $0) }
+        #expect(throws: Errno.self) { try result.get() }
+        // The grace of what was unlinked is over by far.
+        for _ in 0..<200 { await life.step() }
+        #expect(life.published == ["a": [1, 2, 3]])
+        try life.die()
+        #expect(try await life.contents("a") == [1, 2, 3])
+    }
 }
 
 @Suite struct WriteBackPropertyTests {

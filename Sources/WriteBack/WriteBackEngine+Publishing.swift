@@ -162,6 +162,8 @@ extension WriteBackEngine {
             publications[node]?.publication = nil
             publications[node]?.isPaused = true
         case .failed(let error):
+            // Other bytes: what failed does not matter any more.
+            if state.names.content(node) != publishing.intent.content { return end(node, .failed) }
             publications[node]?.publication = nil
             publications[node]?.isFailed = true
             fail(node, error)

@@ -126,6 +126,33 @@ extension WriteBackTests {
         try life.die()
         #expect(try await life.contents("a") == [1, 2, 3])
     }
+
+    /// What failed for an older content has no say in when the newer one goes up.
+    @Test func aFailureOfAnOlderContentDelaysNoNewerOne() async throws {
+        let life = try WriteBackLife(seed: 6)
+        let handle = try await life.create("a")
+        try await life.write([UInt8](repeating: 1, count: 200), handle, at: 0)
+        try await life.release(handle)
+        func isPublishing() -> Bool {
+            life.mount.core.withLock { core in core.engine.publications.values.contains { $0.publication != nil } }
+        }
+        while !isPublishing() { await life.step() }
+        let again = try await life.create("a")
+        life.store.setHook { call in
+            call.operation == .compose ? .fail(ObjectStoreError(.forbidden, "not now", status: 403)) : nil
+        }
+        while isPublishing(), let work = life.pending.take(0) { await work() }
+        life.store.setHook(nil)
+        let overlooked = life.mount.core.withLock { core in
+            core.engine.touchAll()
+            return core.engine.next().count + core.engine.takeRecords().count
+        }
+        #expect(overlooked == 0)
+        #expect(life.mount.core.withLock { $0.engine.publications.isEmpty })
+        try await life.release(again)
+        try await life.drain()
+        #expect(life.published == ["a": []])
+    }
 }
 
 @Suite struct WriteBackPropertyTests {

@@ -122,6 +122,8 @@ final class DyingRig: Sendable {
 
     /// Unmounts; whether the session that lives has ended.
     func unmount() throws -> Bool {
+        // Each time of the one that lives: a session may die of the last release.
+        waitForReleases { served?.openHandles ?? 0 }
         try mountPoint.unmount(isDetached: false)
         return ended.wait(until: SystemTime().now().advanced(by: .seconds(30))) { $0 > 0 }
     }

@@ -32,6 +32,13 @@ protocol ObservedTree: WritableTree {
     var keptAnswers: Int { get }
 }
 
+/// Returns when nothing is open any more, or after a while. Before an unmount: close(2) does not wait for the release of a file,
+/// and an unmount throws away those that are on their way.
+func waitForReleases(_ openHandles: () -> Int) {
+    let deadline = SystemTime().now().advanced(by: .seconds(10))
+    while openHandles() > 0, SystemTime().now() < deadline { sched_yield() }
+}
+
 extension MemoryTree: ObservedTree {}
 
 extension WriteBack: ObservedTree {

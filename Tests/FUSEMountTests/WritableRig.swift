@@ -58,9 +58,7 @@ final class WritableRig: Sendable {
 
     /// Unmounts; whether the kernel has let go of it.
     func unmount() -> Bool {
-        // close(2) does not wait for the release of a file, and an unmount throws away those that are on their way.
-        let deadline = SystemTime().now().advanced(by: .seconds(10))
-        while tree.openHandles > 0, SystemTime().now() < deadline { sched_yield() }
+        waitForReleases { tree.openHandles }
         return mount.stop(patience: .seconds(30)) && ending.wait(until: SystemTime().now().advanced(by: .seconds(30)))
     }
 

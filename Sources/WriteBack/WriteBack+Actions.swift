@@ -59,7 +59,8 @@ extension WriteBack {
             guard case .success = await commitSafely(position) else { return }
             await pool.run { [directory] in try? directory.remove(StagingNames.name(number)) }
             _ = core.withLock { $0.files.removeValue(forKey: number) }
-        case .release(let bytes): giveBack(bytes)
+        // Done where it was decided.
+        case .release: break
         }
     }
 

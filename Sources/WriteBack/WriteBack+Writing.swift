@@ -174,11 +174,13 @@ extension WriteBack {
                 guard let (_, isTangled) = core.engine.state.staged[node]?.finishWrite(token) else { throw .stale }
                 let before = core.engine.state.stagedBytes(node)
                 try core.engine.record(.wrote(node, range, isTangled ? [] : runs, now))
-                return room - (core.engine.state.stagedBytes(node) - before)
+                let spare = room - (core.engine.state.stagedBytes(node) - before)
+                // Others have cut off bytes that stood there; before anybody gives them back.
+                if spare < 0 { core.budget.adopt(-spare) }
+                return spare
             }
-            // Others have written the same bytes meanwhile, or cut them off.
+            // Others have written the same bytes meanwhile.
             if spare > 0 { giveBack(spare) }
-            if spare < 0 { core.withLock { $0.budget.adopt(-spare) } }
             commit(position, .process, completion)
         } catch {
             giveBack(room)

@@ -215,6 +215,7 @@ package final class WriteBack: Sendable {
     ) throws(Errno) -> (value: Value, position: JournalPosition?) {
         var actions: [WriteBackAction] = []
         var calls: [@Sendable () -> Void] = []
+        var admitted: [@Sendable (Errno?) -> Void] = []
         let result = core.withLock { core -> (Result<Value, Errno>, JournalPosition?) in
             // What is changed now would be in no journal: a writer must not be told that it is safe.
             if core.isClosed { return (.failure(.inputOutput), core.position) }
@@ -225,7 +226,14 @@ package final class WriteBack: Sendable {
                 let more = core.engine.next()
                 let records = core.engine.takeRecords()
                 for record in records { enqueue(record, &core) }
-                actions += more
+                for action in more {
+                    // At once: who sees under this lock that all is settled sees the room, too.
+                    if case .release(let bytes) = action {
+                        admitted += room(bytes, &core)
+                    } else {
+                        actions.append(action)
+                    }
+                }
                 isDone = more.isEmpty && records.isEmpty
             } while !isDone
             age(&core)
@@ -237,8 +245,9 @@ package final class WriteBack: Sendable {
             }
             return (result, core.position)
         }
-        for action in actions { begin(action, result.1) }
-        // Not before: whoever is told now is to find the room given back.
+        let position = result.1
+        for action in actions { start { [self] in await perform(action, position) } }
+        for writer in admitted { writer(nil) }
         for call in calls { call() }
         if journal.wantsCheckpoint { compact() }
         return (try result.0.get(), result.1)
@@ -268,13 +277,6 @@ package final class WriteBack: Sendable {
             } else if core.since[node] == nil {
                 core.since[node] = now
             }
-        }
-    }
-
-    private func begin(_ action: WriteBackAction, _ position: JournalPosition?) {
-        switch action {
-        case .release(let bytes): giveBack(bytes)
-        default: start { [self] in await perform(action, position) }
         }
     }
 
@@ -308,10 +310,13 @@ package final class WriteBack: Sendable {
 
     /// Room for those who wait.
     func giveBack(_ bytes: Int) {
-        let admitted = core.withLock { core -> [@Sendable (Errno?) -> Void] in
-            core.budget.release(bytes).compactMap { core.writers.removeValue(forKey: $0) }
-        }
+        let admitted = core.withLock { room(bytes, &$0) }
         for writer in admitted { writer(nil) }
+    }
+
+    /// - Returns: writers that are to be told that there is room for them.
+    private func room(_ bytes: Int, _ core: inout Core) -> [@Sendable (Errno?) -> Void] {
+        core.budget.release(bytes).compactMap { core.writers.removeValue(forKey: $0) }
     }
 
     /// Completes when everything up to the position is safe.

@@ -167,7 +167,8 @@ class MemoryFiller:
     A virtual machine may get its memory from the host page by page at the first write, for several times what the
     write itself costs, and give it back seconds after it was freed. Whoever writes 4 GiB to free memory is charged
     with that, and by chance: what came before decides how much of it is there. Pages of the page cache stay, and are
-    given up for others at once. On other machines this changes nothing, since page cache is all it makes.
+    given up for others at once. What stays free is written to once, just before a run. On other machines this changes
+    nothing: it leaves page cache and free memory behind.
     """
 
     def __init__(self, scratch: pathlib.Path):

@@ -24,20 +24,13 @@ extension WriteBack {
             if let outcome { update { $0.engine.recognised(node, outcome) } }
         case .move(let node, let intent, let identity):
             let outcome = await settled(action, position, attempt) { () async throws(ObjectStoreError) in
-                if case .failure(let error) = await self.commitSafely(position) {
-                    throw ObjectStoreError(.unavailable, "the journal does not take a move: \(error)")
-                }
-                try await self.mayWrite()
+                try await self.mayChange("a move", position)
                 return try await self.move(intent, identity)
             }
             if let outcome { update { $0.engine.recognised(node, outcome) } }
         case .delete(let name, let generation):
             let isGone = await settled(action, position, attempt) { () async throws(ObjectStoreError) in
-                // What no process would know of was not done.
-                if case .failure(let error) = await self.commitSafely(position, .process) {
-                    throw ObjectStoreError(.unavailable, "the journal does not take a deletion: \(error)")
-                }
-                try await self.mayWrite()
+                try await self.mayChange("a deletion", position, .process)
                 try await self.store.delete(self.root.name(name.value), generation)
                 return true
             }
@@ -59,9 +52,20 @@ extension WriteBack {
             guard case .success = await commitSafely(position) else { return }
             await pool.run { [directory] in try? directory.remove(StagingNames.name(number)) }
             _ = core.withLock { $0.files.removeValue(forKey: number) }
-        // Done where it was decided.
-        case .release: break
         }
+    }
+
+    /// Before each request that changes what stands under a name: all records so far are in the journal, since what no process
+    /// would know of was not done, and it is this mount's turn.
+    private func mayChange(
+        _ change: String,
+        _ position: JournalPosition?,
+        _ level: JournalLevel = .node
+    ) async throws(ObjectStoreError) {
+        if case .failure(let error) = await commitSafely(position, level) {
+            throw ObjectStoreError(.unavailable, "the journal does not take \(change): \(error)")
+        }
+        try await mayWrite()
     }
 
     func attempt<Value>(
@@ -190,13 +194,9 @@ extension WriteBack {
             }
             answer { $0.joined(group, result) }
         case .write(let sources, let precondition, let operation, let size, let crc32c):
-            if case .failure(let error) = await commitSafely(position) {
-                let refused = ObjectStoreError(.unavailable, "the journal does not take the publication: \(error)")
-                return answer { $0.written(.failure(refused)) }
-            }
-            let metadata = core.withLock { $0.engine.state.attributes[node] }
             let result = await attempt { () async throws(ObjectStoreError) in
-                try await self.mayWrite()
+                try await self.mayChange("a publication", position)
+                let metadata = self.core.withLock { $0.engine.state.attributes[node] }
                 let name = try self.root.name(path.value)
                 let written = WriteOptions(
                     precondition,
@@ -236,10 +236,7 @@ extension WriteBack {
         let changes = ObjectMetadata.changes(of: found.metadata, to: attributes)
         if changes.isEmpty { return found }
         // A bucket that has what the next start does not know would be believed by nobody here, and corrected never.
-        if case .failure(let error) = await commitSafely(position) {
-            throw ObjectStoreError(.unavailable, "the journal does not take a change of attributes: \(error)")
-        }
-        try await mayWrite()
+        try await mayChange("a change of attributes", position)
         // Whatever else has changed meanwhile, or this with a lost reply: the next attempt looks what is there.
         do throws(ObjectStoreError) {
             return try await store.patch(object, generation, metageneration: found.metageneration, metadata: changes)

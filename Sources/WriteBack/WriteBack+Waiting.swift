@@ -35,10 +35,7 @@ extension WriteBack {
         guard case .wait(let ticket) = answer else { return answer }
         // A mount that has just ended makes no room any more.
         if isClosed { giveUp(ticket, .inputOutput) }
-        run { [self] in
-            try? await time.sleep(for: options.roomDeadline)
-            giveUp(ticket, .noSpace)
-        }
+        after(options.roomDeadline) { [self] in giveUp(ticket, .noSpace) }
         return answer
     }
 
@@ -81,20 +78,16 @@ extension WriteBack {
     ///
     /// - Parameter request: of a call whose completion comes from `waiting`.
     func publish(_ node: NameNode, _ request: TreeRequest, _ completion: @escaping Completion<Void>) {
-        let key = core.withLock { core -> Int in
-            core.lastWatcher += 1
-            let key = core.lastWatcher
-            core.watchers[key] = { core in
-                guard let result = Self.published(node, request, core) else { return nil }
-                return { completion(result) }
-            }
+        update { core in
             core.engine.state.staged[node]?.seal()
             core.engine.hurry(node)
-            return key
         }
-        update { _ in }
-        run { [self] in
-            try? await time.sleep(for: options.publishDeadline)
+        let key = ask { core in
+            guard let result = Self.published(node, request, core) else { return nil }
+            return { completion(result) }
+        }
+        guard let key else { return }
+        after(options.publishDeadline) { [self] in
             let isWaiting = core.withLock { $0.watchers.removeValue(forKey: key) != nil }
             if isWaiting { completion(.failure(.timedOut)) }
         }
@@ -112,7 +105,16 @@ extension WriteBack {
         return core.calls.isInterrupted(request.number) ? .failure(.interrupted) : nil
     }
 
-    // MARK: Signals
+    // MARK: Deadlines and signals
+
+    /// Calls `body` when the time is over, which looks whether there is still something to end.
+    private func after(_ deadline: Duration, _ body: @escaping @Sendable () -> Void) {
+        run { [time] in
+            // Cancelled by nobody; if it were, an early end would do less harm than none.
+            try? await time.sleep(for: deadline)
+            body()
+        }
+    }
 
     /// Ends a wait with EINTR. What was written stays written, and goes to the bucket; nothing else has an end.
     package func interrupt(_ request: TreeRequest) {

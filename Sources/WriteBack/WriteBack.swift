@@ -226,14 +226,9 @@ package final class WriteBack: Sendable {
                 let more = core.engine.next()
                 let records = core.engine.takeRecords()
                 for record in records { enqueue(record, &core) }
-                for action in more {
-                    // At once: who sees under this lock that all is settled sees the room, too.
-                    if case .release(let bytes) = action {
-                        admitted += room(bytes, &core)
-                    } else {
-                        actions.append(action)
-                    }
-                }
+                actions += more
+                // At once: who sees under this lock that all is settled sees the room, too.
+                admitted += room(core.engine.takeFreed(), &core)
                 isDone = more.isEmpty && records.isEmpty
             } while !isDone
             age(&core)
@@ -281,16 +276,18 @@ package final class WriteBack: Sendable {
     }
 
     /// Has the watcher look now and, until it has seen what it waits for, after each change.
-    func ask(_ watcher: @escaping Watcher) {
-        let call = core.withLock { core in
-            let call = watcher(&core)
-            if call == nil {
-                core.lastWatcher += 1
-                core.watchers[core.lastWatcher] = watcher
-            }
-            return call
+    ///
+    /// - Returns: its key in `watchers`; nil when it has seen it already.
+    @discardableResult
+    func ask(_ watcher: @escaping Watcher) -> Int? {
+        let (call, key) = core.withLock { core -> ((@Sendable () -> Void)?, Int?) in
+            if let call = watcher(&core) { return (call, nil) }
+            core.lastWatcher += 1
+            core.watchers[core.lastWatcher] = watcher
+            return (nil, core.lastWatcher)
         }
         call?()
+        return key
     }
 
     /// Starts something that nobody waits for.

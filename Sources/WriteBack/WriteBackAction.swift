@@ -27,8 +27,6 @@ enum WriteBackAction: Sendable {
     case wait(WriteBackTimer, Duration)
     /// Remove the staging file once all records so far are safe. Not answered.
     case remove(staging: Int)
-    /// Give back room of the disk. Not answered.
-    case release(bytes: Int)
 }
 
 /// What a mount waits for.

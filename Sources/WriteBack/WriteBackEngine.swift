@@ -34,6 +34,8 @@ struct WriteBackEngine: Sendable {
     /// Changes that are not in the journal yet.
     private var records: [WriteBackRecord] = []
     var queue: [WriteBackAction] = []
+    /// Room of the disk that nothing takes any more, since somebody asked.
+    private var freedBytes = 0
     /// Files whose object is being given their attributes.
     var patching: Set<NameNode> = []
     /// Files whose attributes were collected long enough.
@@ -121,7 +123,7 @@ struct WriteBackEngine: Sendable {
         records.append(record)
         if let node = event.stagedNode {
             let freed = before - state.stagedBytes(node)
-            if freed > 0 { queue.append(.release(bytes: freed)) }
+            freedBytes += max(0, freed)
         }
         for (node, bytes) in state.takeGone() {
             discardUpload(node)
@@ -131,7 +133,7 @@ struct WriteBackEngine: Sendable {
             waitingForRoom.remove(node)
             hurried.remove(node)
             gathering.forget(node)
-            if bytes > 0 { queue.append(.release(bytes: bytes)) }
+            freedBytes += bytes
         }
         for number in state.takeGarbage() { queue.append(.remove(staging: number)) }
         return answer
@@ -141,6 +143,12 @@ struct WriteBackEngine: Sendable {
     mutating func takeRecords() -> [WriteBackRecord] {
         defer { records = [] }
         return records
+    }
+
+    /// Bytes of the disk that may be given to others.
+    mutating func takeFreed() -> Int {
+        defer { freedBytes = 0 }
+        return freedBytes
     }
 
     /// Takes note of what cannot fail: the state was looked at before.

@@ -91,13 +91,10 @@ extension WriteBack {
                 try? await time.sleep(for: limit)
                 end()
             }
-            update { core in
-                core.engine.drain()
-                core.lastWatcher += 1
-                core.watchers[core.lastWatcher] = { core in
-                    guard core.engine.isSettled else { return nil }
-                    return { end() }
-                }
+            update { $0.engine.drain() }
+            ask { core in
+                guard core.engine.isSettled else { return nil }
+                return { end() }
             }
         }
         alarm?.cancel()

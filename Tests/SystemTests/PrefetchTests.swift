@@ -142,6 +142,7 @@ import Testing
             "--cache-dir", home.appending("cache"), "--cache-free", "0", "--prefetch", "*.safetensors",
             "--fetch-timeout", "3s",
         ])
+        #expect(try await eventually(within: .seconds(60)) { servers.control.strikes(of: hanging) > 0 })
         let waiting = try await run(["probe", "--ready", mount.path])
         #expect(waiting.status == 6 && waiting.errors.contains("prefetching"), "\(waiting)")
         #expect(try await run(["probe", "--live", mount.path]).status == 0)

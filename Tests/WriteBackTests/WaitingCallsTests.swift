@@ -23,12 +23,7 @@ import Testing
     }
 
     @Test func aWriterThatIsInterruptedWhileItWaitsForRoomHasWrittenNothing() async throws {
-        var options = WriteBackLife.options()
-        options.stagingLimit = 100
-        let life = try WriteBackLife(seed: 31, Weather(), options)
-        let first = try await life.create("a")
-        try await life.write([UInt8](repeating: 1, count: 90), first, at: 0)
-        let second = try await life.create("b")
+        let (life, first, second) = try await WriteBackLife.nearlyFull(seed: 31)
         let (mount, request) = (life.mount, life.request())
         let answers = Lock<[Result<Void, Errno>]>([])
         [UInt8](repeating: 2, count: 50).withUnsafeBytes { bytes in
@@ -37,7 +32,7 @@ import Testing
         #expect(answers.withLock { $0.isEmpty })
         mount.interrupt(request)
         mount.interrupt(request)
-        #expect(answers.withLock { $0.map(\.failure) } == [.interrupted])
+        #expect(answers.withLock { $0.map(\.error) } == [.interrupted])
         #expect(mount.status.writers == 0)
         #expect(mount.core.withLock { $0.calls.isEmpty })
         #expect(try await life.attributes("b").size == 0)
@@ -66,7 +61,7 @@ import Testing
         if !isEarly { while !closes, mount.core.withLock({ $0.watchers.isEmpty }) { await Task.yield() } }
         mount.interrupt(request)
         while answer.withLock({ $0 == nil }) { await Task.yield() }
-        #expect(answer.withLock { $0?.failure } == .interrupted)
+        #expect(answer.withLock { $0?.error } == .interrupted)
         #expect(mount.core.withLock { $0.calls.isEmpty && $0.watchers.isEmpty })
         // It is put into the bucket all the same.
         try await life.release(handle)
@@ -92,11 +87,7 @@ import Testing
             while !other.isFinished { await Task.yield() }
             let deadline = ContinuousClock.now.advanced(by: .seconds(60))
             while answer.withLock({ $0 == nil }), ContinuousClock.now < deadline { await Task.yield() }
-            try #require(answer.withLock { $0?.failure } == .none && answer.withLock { $0 != nil }, "round \(round)")
+            try #require(answer.withLock { $0?.error } == .none && answer.withLock { $0 != nil }, "round \(round)")
         }
     }
-}
-
-extension Result {
-    fileprivate var failure: Failure? { if case .failure(let error) = self { error } else { nil } }
 }

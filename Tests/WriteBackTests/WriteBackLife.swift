@@ -69,6 +69,24 @@ final class WriteBackLife {
         mount.begin()
     }
 
+    /// With room for 100 bytes, of which the first of two open files takes 90.
+    static func nearlyFull(seed: UInt64) async throws -> (life: WriteBackLife, first: TreeHandle, second: TreeHandle) {
+        var options = Self.options()
+        options.stagingLimit = 100
+        let life = try WriteBackLife(seed: seed, Weather(), options)
+        let first = try await life.create("a")
+        try await life.write([UInt8](repeating: 1, count: 90), first, at: 0)
+        return (life, first, try await life.create("b"))
+    }
+
+    /// How many things a look at everything finds that were left undone; none, if the engine keeps its word.
+    var overlooked: Int {
+        mount.core.withLock { core in
+            core.engine.touchAll()
+            return core.engine.next().count + core.engine.takeRecords().count
+        }
+    }
+
     private static func process(
         _ disk: ForgetfulDisk,
         _ bucket: MemoryBucket,

@@ -17,12 +17,7 @@ import Testing
     }
 
     @Test func aWriterWaitsForRoomAndIsToldWhenNoneComes() async throws {
-        var options = WriteBackLife.options()
-        options.stagingLimit = 100
-        let life = try WriteBackLife(seed: 4, Weather(), options)
-        let first = try await life.create("a")
-        try await life.write([UInt8](repeating: 1, count: 90), first, at: 0)
-        let second = try await life.create("b")
+        let (life, first, second) = try await WriteBackLife.nearlyFull(seed: 4)
         await #expect(throws: Errno.noSpace) {
             try await life.write([UInt8](repeating: 2, count: 50), second, at: 0)
         }

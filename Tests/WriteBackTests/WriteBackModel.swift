@@ -74,10 +74,7 @@ final class WriteBackModel {
 
     /// Nothing torn is visible, and no change was overlooked.
     func check() {
-        let overlooked = life.mount.core.withLock { core in
-            core.engine.touchAll()
-            return core.engine.next().count + core.engine.takeRecords().count
-        }
+        let overlooked = life.overlooked
         if overlooked > 0 { complaints.append("\(overlooked) things to do were overlooked") }
         for (name, bytes) in life.published where !whole.contains(bytes) {
             complaints.append("'\(name)' shows \(bytes.count) bytes that were never whole")
@@ -258,5 +255,6 @@ final class WriteBackModel {
 }
 
 extension Result {
-    fileprivate var error: Failure? { if case .failure(let error) = self { error } else { nil } }
+    /// Nil for a success.
+    var error: Failure? { if case .failure(let error) = self { error } else { nil } }
 }

@@ -8,9 +8,8 @@ import WriteBack
 /// Records the checkpoints that a trainer has finished, when all of their files are in the bucket, and forgets those that it removes.
 ///
 /// A directory directly below the mount is looked at when each of its files is published and none is open for writing. It is recorded
-/// when its writer has said that it is done: by its marker, written since, or by giving it its last name. Never since it lies still.
-/// What was published and not looked at when the process dies is looked at when other files of it are published, or never:
-/// `penstock checkpoint commit` is for that.
+/// when its writer has said that it is done: by its marker, written in the same save, or by giving it its last name. Never since it
+/// lies still. What is not recorded when the process dies is looked at by the next one with the same journal.
 final class CheckpointRecorder: Sendable {
     /// A trainer writes one file after the other: less often than each time one is whole.
     private static let interval = Duration.seconds(1)
@@ -83,7 +82,9 @@ final class CheckpointRecorder: Sendable {
                     isWhole: directory.isWhole,
                     at: time.timeOfDay()
                 )
-                if case .committed(let standing, true) = outcome { tell(standing) }
+                guard case .committed(let standing, let isNew) = outcome else { continue }
+                if isNew { tell(standing) }
+                await tree.recorded(directory)
             } catch {
                 log.warn(
                     "a checkpoint is not recorded yet",
@@ -99,14 +100,16 @@ final class CheckpointRecorder: Sendable {
     /// - Returns: false when the bucket could not be asked.
     private func withdraw() async -> Bool {
         var isDone = true
-        for lost in tree.takeLostNames() {
-            guard let name = try? CheckpointName(lost) else { continue }
-            do throws(CheckpointError) { try await committer.withdraw(name) } catch {
+        for lost in tree.lostNames() {
+            do throws(CheckpointError) {
+                // What cannot be the name of a checkpoint has no record.
+                if let name = try? CheckpointName(lost) { try await committer.withdraw(name) }
+                await tree.withdrawn(lost)
+            } catch {
                 log.warn(
                     "the record of a checkpoint that was removed is still there",
                     ["name": LogValue(lost), "reason": LogValue("\(error)")]
                 )
-                tree.giveBack(lost: lost)
                 isDone = false
             }
         }

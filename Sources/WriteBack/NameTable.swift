@@ -63,7 +63,7 @@ package struct NameTable: Sendable {
     var parked = 0
     private var released: [NameNode] = []
     /// Names that are held back: published under no such name, until renamed.
-    private let holdsBack: @Sendable (String) -> Bool
+    let holdsBack: @Sendable (String) -> Bool
     /// Where a content waits while names are exchanged.
     let parking: String
     /// Files whose content was given another name because somebody else had written under theirs, to be told.
@@ -260,10 +260,8 @@ package struct NameTable: Sendable {
         return remote.holder.map { !tree.isNamed($0) } ?? true
     }
 
-    /// Tombstones that may have become so since the last call, and are not due.
-    mutating func takeTombstones() -> [ByteName] {
-        remotes.takeTouched().filter { isTombstone($0) && remotes[$0]?.isDue == false }.sorted()
-    }
+    /// Tombstones that may have become so since the last call.
+    mutating func takeTombstones() -> [ByteName] { remotes.takeTouched().filter { isTombstone($0) }.sorted() }
 
     /// The grace of a tombstone is over: it may be deleted when nobody has it open.
     package mutating func expire(_ name: ByteName) {

@@ -68,10 +68,13 @@ package struct NameTree: Sendable {
     }
 
     /// The path below the root, without a slash before it; nil for what has no name any more.
-    package func path(_ node: NameNode) -> ByteName? {
+    package func path(_ node: NameNode) -> ByteName? { path(node, below: root) }
+
+    /// The path below a directory that it is in; nil when it is in another, or has no name.
+    func path(_ node: NameNode, below directory: NameNode) -> ByteName? {
         var names: [String] = []
         var current = node
-        while current != root {
+        while current != directory {
             guard let entry = entries[current], let parent = entry.parent else { return nil }
             names.append(entry.name.value)
             current = parent

@@ -54,6 +54,10 @@ struct NodeAttributes: Hashable, Sendable {
         fields.number(changed.nanoseconds)
         fields.flag(link != nil)
         fields.text(link ?? "")
+        Self.encode(extended, &fields)
+    }
+
+    static func encode(_ extended: [Extended], _ fields: inout FieldWriter) {
         fields.number(UInt16(extended.count))
         for attribute in extended {
             fields.text(attribute.name.value)
@@ -73,11 +77,17 @@ struct NodeAttributes: Hashable, Sendable {
         let isLink = try fields.flag()
         let target = try fields.text(limit: Self.textLimit)
         link = isLink ? target : nil
+        extended = try Self.extended(&fields)
+    }
+
+    static func extended(_ fields: inout FieldReader) throws(FieldError) -> [Extended] {
         let count = Int(try fields.number(UInt16.self))
-        guard count <= Self.extendedLimit else { throw .outOfBounds }
+        guard count <= extendedLimit else { throw .outOfBounds }
+        var found: [Extended] = []
         for _ in 0..<count {
-            let name = ByteName(try fields.text(limit: Self.textLimit))
-            extended.append(Extended(name: name, value: Array(try fields.blob(limit: Self.textLimit * 16))))
+            let name = ByteName(try fields.text(limit: textLimit))
+            found.append(Extended(name: name, value: Array(try fields.blob(limit: textLimit * 16))))
         }
+        return found
     }
 }

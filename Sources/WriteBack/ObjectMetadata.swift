@@ -1,3 +1,4 @@
+import Checksums
 import LinuxPlatform
 import Manifests
 import ObjectStorage
@@ -8,6 +9,8 @@ enum ObjectMetadata {
     private static let user = "penstock-user"
     private static let group = "penstock-group"
     private static let modified = "penstock-modified"
+    /// Extended attributes: names and values as in the journal, in Base64. Left out, or empty, for none.
+    private static let extended = "penstock-xattrs"
     /// Bytes that the store takes in all, less those of the numbers.
     static let limit = 7 << 10
 
@@ -24,12 +27,33 @@ enum ObjectMetadata {
         metadata[group] = String(attributes.group)
         metadata[modified] = String(attributes.modified.nanoseconds)
         if let target = attributes.link { metadata[MetadataKey.link] = target }
+        if !attributes.extended.isEmpty {
+            var fields = FieldWriter()
+            NodeAttributes.encode(attributes.extended, &fields)
+            metadata[extended] = Base64.encode(fields.bytes)
+        }
         return metadata
+    }
+
+    /// What is no list of extended attributes says nothing.
+    private static func extendedAttributes(_ text: String) -> [NodeAttributes.Extended] {
+        guard text.utf8.count <= limit, let bytes = Base64.decode(text) else { return [] }
+        var fields = FieldReader(bytes[...])
+        guard let found = try? NodeAttributes.extended(&fields), fields.remaining == 0 else { return [] }
+        let names = found.map(\.name)
+        let isSorted = zip(names, names.dropFirst()).allSatisfy { $0 < $1 }
+        // As the kernel lets them through: others wrote this.
+        let isNamed = names.allSatisfy { $0.value.utf8.starts(with: "user.".utf8) && !$0.value.utf8.contains(0) }
+        let size = found.reduce(0) { $0 + $1.name.value.utf8.count + $1.value.count }
+        return isSorted && isNamed && size <= NodeAttributes.textLimit ? found : []
     }
 
     /// What must change in an object's metadata for it to say what the attributes are. What they do not speak of stays.
     static func changes(of metadata: [String: String], to attributes: NodeAttributes) -> [String: String] {
-        encoded(attributes).filter { metadata[$0.key] != $0.value }
+        var wanted = encoded(attributes)
+        // All of them were removed.
+        if wanted[extended] == nil, metadata[extended]?.isEmpty == false { wanted[extended] = "" }
+        return wanted.filter { metadata[$0.key] != $0.value }
     }
 
     /// Whether an object's metadata says the same of both.
@@ -47,6 +71,7 @@ enum ObjectMetadata {
             time: time
         )
         attributes.link = object.linkTarget
+        attributes.extended = object.metadata[extended].map { extendedAttributes($0) } ?? []
         return attributes
     }
 }

@@ -4,6 +4,10 @@
 /// Only names that no one keeps: what is held back and never renamed would never be published. Sources: orbax 0.12 (its temporary
 /// directories), HF Trainer before 4.37, torch's distributed checkpoints (the metadata file).
 package enum TemporaryNames {
+    /// Whether a file of this name says, as long as it is there, that a save goes on. Source: HF Trainer 5, which writes it when
+    /// SIGTERM begins a save, and unlinks it after its marker.
+    static func isSign(_ name: ByteName) -> Bool { name == "checkpoint-is-incomplete.txt" }
+
     /// Whether a path holds such a name.
     package static func isHeldBack(_ path: String) -> Bool {
         let names = ByteName(path).segments

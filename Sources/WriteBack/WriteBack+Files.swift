@@ -4,7 +4,7 @@ import ObjectStorage
 
 // Open files, extended attributes and the mount, as `WritableTree` has them.
 extension WriteBack: WritableTree {
-    private func handle(_ mode: OpenMode) -> WriteBackRecord.Handle { mode.contains(.write) ? .writer : .reader }
+    func handle(_ mode: OpenMode) -> WriteBackRecord.Handle { mode.contains(.write) ? .writer : .reader }
 
     package func create(
         _ request: TreeRequest,
@@ -16,6 +16,7 @@ extension WriteBack: WritableTree {
         _ completion: @escaping Completion<(entry: TreeEntry, file: TreeFile?)>
     ) {
         guard let parent = directory.nameNode else { return completion(.failure(.stale)) }
+        let completion = rule == .onlyNew && options.isShared ? claiming(request, completion) : completion
         withListing(of: parent) { [self] listed in
             if case .failure(let error) = listed { return completion(.failure(error)) }
             let name = ByteName(name)

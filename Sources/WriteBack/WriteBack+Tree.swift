@@ -275,7 +275,6 @@ extension WriteBack {
                     var directory: NameNode?
                     if case .removedDirectory(let name, _, _) = event {
                         directory = try? core.engine.state.names.tree.child(name, of: parent)
-                        noteLost(name, of: parent, &core)
                     }
                     let answer = try core.engine.record(event, request: request.number)
                     if let directory {
@@ -327,11 +326,7 @@ extension WriteBack {
                     once(
                         request,
                         completion,
-                        { (core) throws(Errno) in
-                            let answer = try core.engine.record(event, request: request.number)
-                            if let moved { noteNamed(moved, from: source, name, to: target, newName, &core) }
-                            return answer
-                        },
+                        { (core) throws(Errno) in try core.engine.record(event, request: request.number) },
                         reply: { (_, _) throws(Errno) in }
                     )
                 }

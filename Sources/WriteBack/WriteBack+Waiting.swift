@@ -86,8 +86,8 @@ extension WriteBack {
             guard let result = Self.published(node, request, core) else { return nil }
             return { completion(result) }
         }
-        guard let key else { return }
-        after(options.publishDeadline) { [self] in
+        guard let key, let deadline = options.publishDeadline else { return }
+        after(deadline) { [self] in
             let isWaiting = core.withLock { $0.watchers.removeValue(forKey: key) != nil }
             if isWaiting { completion(.failure(.timedOut)) }
         }

@@ -34,12 +34,6 @@ package final class WriteBack: Sendable {
         var listed: [NameNode: MonotonicInstant] = [:]
         /// Directories that this process made: the bucket had nothing below them.
         var made: Set<NameNode> = []
-        /// Directories directly below the root, and files in them that were published since somebody looked at the whole.
-        var written: [NameNode: Set<NameNode>] = [:]
-        /// Those that have got their last name from their writer.
-        var whole: Set<NameNode> = []
-        /// Names directly below the root that directories have lost since somebody asked.
-        var lost: Set<ByteName> = []
         /// Called after each change; gone when they say so.
         var watchers: [Int: Watcher] = [:]
         var lastWatcher = 0
@@ -173,7 +167,8 @@ package final class WriteBack: Sendable {
             parking: PenstockPaths(ObjectPrefix("")).parked(secret),
             layout: options.layout,
             root: NodeAttributes(mode: 0o755, user: 0, group: 0, time: surroundings.time.timeOfDay()),
-            holdsBack: options.holdsBack
+            holdsBack: options.holdsBack,
+            keepsSaves: options.tellsOfDirectories
         )
         for (index, bytes) in (recovery.checkpoint + recovery.records).enumerated() {
             guard let record = WriteBackRecord(decoding: bytes) else {
@@ -232,7 +227,6 @@ package final class WriteBack: Sendable {
                 isDone = more.isEmpty && records.isEmpty
             } while !isDone
             age(&core)
-            collectWritten(&core)
             for (key, watcher) in core.watchers.sorted(by: { $0.key < $1.key }) {
                 guard let call = watcher(&core) else { continue }
                 core.watchers[key] = nil

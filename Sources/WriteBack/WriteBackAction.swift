@@ -82,14 +82,14 @@ package struct WriteBackOptions: Sendable {
     /// fsync and close complete when the content is published, not when it is on stable storage.
     package var isPublishedAtSync = false
     package var isPublishedAtClose = false
-    /// How long such a call waits before it fails with ETIMEDOUT.
-    package var publishDeadline = Duration.seconds(600)
+    /// How long such a call waits before it fails with ETIMEDOUT; nil for as long as it takes.
+    package var publishDeadline: Duration? = .seconds(600)
     /// Other machines write below the prefix, too: nothing is known of a directory because it was made here, and one of which
     /// something stands in the bucket is not renamed (`EXDEV`).
     package var isShared = false
     /// Names that writers rename when they are done: not published before.
     package var holdsBack: @Sendable (String) -> Bool = { _ in false }
-    /// `takeSettledDirectories` and `takeLostNames` are asked; else nothing is kept for them.
+    /// `takeSettledDirectories` and `lostNames` are asked; else nothing is kept for them.
     package var tellsOfDirectories = true
     /// Extended attributes that each node shows and nobody can change: whose mount it is.
     package var shown: [ByteName: [UInt8]] = [:]

@@ -142,7 +142,7 @@ extension WriteBackEngine {
             )
         )
         guard case .done = outcome, let attributes else { return }
-        notePublished(node)
+        calm(node)
         compare(node, attributes)
     }
 
@@ -174,7 +174,7 @@ extension WriteBackEngine {
     private mutating func overtaken(_ node: NameNode, _ attributes: ObjectAttributes, _ operation: String) {
         let content = Self.content(ofOperation: operation) ?? 0
         note(.ended(node, content: content, .done(attributes.generation), ObjectIdentity(attributes)))
-        notePublished(node)
+        calm(node)
         compare(node, attributes)
     }
 
@@ -208,7 +208,7 @@ extension WriteBackEngine {
                     ObjectIdentity(attributes)
                 )
             )
-            if isPublication { notePublished(node) }
+            if isPublication { calm(node) }
             compare(node, attributes)
         case .notDone: note(.ended(node, content: intent.content, .failed, nil))
         case .conflict(let found):

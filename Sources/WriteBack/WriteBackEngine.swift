@@ -45,14 +45,14 @@ struct WriteBackEngine: Sendable {
     private var gathering = SmallFileGathering()
     /// Files that somebody waits for: no grace is.
     private var hurried: Set<NameNode> = []
+    /// Names that still stand in the bucket and are hidden here; some of them may be gone, or files again.
+    private var tombstones: Set<ByteName> = []
     /// Files to look at, beside those that the state says were touched.
     private var touched: Set<NameNode> = []
     /// Of those, the ones whose upload has got an answer, or whose parts have changed.
     private var changedUploads: Set<NameNode> = []
     /// Files that were looked at since somebody asked.
     private var looked: Set<NameNode> = []
-    /// Files that were published since somebody asked.
-    private var published: Set<NameNode> = []
     /// Files that could do more if the window or the number of sessions allowed it.
     private var waitingForRoom: Set<NameNode> = []
     /// There may be more room than when they were looked at.
@@ -165,7 +165,10 @@ struct WriteBackEngine: Sendable {
         beginNames()
         for node in touched.union(nodes).sorted() where publications[node] != nil { publish(node) }
         patch(nodes)
-        for name in state.names.takeTombstones() { waitForTombstone(name) }
+        for name in state.names.takeTombstones() {
+            tombstones.insert(name)
+            waitForTombstone(name)
+        }
         load = nil
         defer { queue = [] }
         return queue
@@ -186,23 +189,14 @@ struct WriteBackEngine: Sendable {
         return looked
     }
 
-    /// Files that were published since the last call.
-    mutating func takePublished() -> Set<NameNode> {
-        if published.isEmpty { return [] }
-        defer { published = [] }
-        return published
-    }
-
-    mutating func notePublished(_ node: NameNode) {
-        published.insert(node)
-        hurried.remove(node)
-    }
-
     /// Somebody waits until the file is published: what would wait for a grace, or for others, does not.
     mutating func hurry(_ node: NameNode) {
         hurried.insert(node)
         touch(node)
     }
+
+    /// The file is published: nobody waits for it any more.
+    mutating func calm(_ node: NameNode) { hurried.remove(node) }
 
     /// The next call of `next` looks at it again.
     mutating func touch(_ node: NameNode) { touched.insert(node) }
@@ -439,6 +433,13 @@ struct WriteBackEngine: Sendable {
             touchUpload(node)
             retryPublication(node)
         }
+    }
+
+    /// Whether something stands in the bucket below a directory that was unlinked here.
+    mutating func hasTombstones(below directory: ByteName) -> Bool {
+        tombstones = tombstones.filter { state.names.isTombstone($0) }
+        let start = directory.value + "/"
+        return tombstones.contains { $0.value.utf8.starts(with: start.utf8) }
     }
 
     private mutating func waitForTombstone(_ name: ByteName) {

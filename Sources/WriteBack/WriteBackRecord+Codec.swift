@@ -72,6 +72,11 @@ extension WriteBackRecord.Event {
         case .superseded: 36
         case .patched: 37
         case .unpatched: 38
+        case .recorded: 39
+        case .withdrawn: 40
+        case .save: 41
+        case .written: 42
+        case .lostName: 43
         }
     }
 
@@ -174,7 +179,8 @@ extension WriteBackRecord.Event {
         case .deleted(let name, let generation):
             fields.text(name.value)
             fields.number(generation.value)
-        case .patched(let node): fields.node(node)
+        case .patched(let node), .recorded(let node): fields.node(node)
+        case .withdrawn(let name): fields.text(name.value)
         default: encodeCheckpoint(&fields)
         }
     }
@@ -214,6 +220,20 @@ extension WriteBackRecord.Event {
             fields.number(number)
             fields.optional(answer.node)
             fields.flag(answer.isNew)
+        default: encodeSaves(&fields)
+        }
+    }
+
+    private func encodeSaves(_ fields: inout FieldWriter) {
+        switch self {
+        case .save(let top, let isWhole):
+            fields.node(top)
+            fields.flag(isWhole)
+        case .written(let node, let top, let isClosed):
+            fields.node(node)
+            fields.node(top)
+            fields.flag(isClosed)
+        case .lostName(let name): fields.text(name.value)
         default: break
         }
     }

@@ -110,6 +110,8 @@ extension WriteBackRecord.Event {
             let name = try fields.byteName()
             return .deleted(name, Generation(try fields.number()))
         case 37: return .patched(try fields.node())
+        case 39: return .recorded(try fields.node())
+        case 40: return .withdrawn(try fields.byteName())
         default: return try checkpoint(kind, &fields)
         }
     }
@@ -159,6 +161,9 @@ extension WriteBackRecord.Event {
             let node = try fields.optional()
             return .answer(number, KernelAnswer(node: node, isNew: try fields.flag()))
         case 38: return .unpatched(try fields.node())
+        case 41: return .save(try fields.node(), isWhole: try fields.flag())
+        case 42: return .written(try fields.node(), in: try fields.node(), isClosed: try fields.flag())
+        case 43: return .lostName(try fields.byteName())
         default: throw .unknownKind
         }
     }

@@ -96,6 +96,11 @@ struct WriteBackRecord: Hashable, Sendable {
         case deleted(ByteName, Generation)
         /// The object's metadata says what the attributes are, or others wrote the object.
         case patched(NameNode)
+        // Saves of trainers; see `SaveLedger`.
+        /// The directory, as it is, is a checkpoint with a record.
+        case recorded(NameNode)
+        /// No record is left of a directory that has lost this name.
+        case withdrawn(ByteName)
         // Of checkpoints only.
         case counters(node: Int, cookie: Int, content: Int, parked: Int, staging: Int)
         case node(NameNode, NameTree.Entry)
@@ -106,6 +111,11 @@ struct WriteBackRecord: Hashable, Sendable {
         case unpatched(NameNode)
         case told(NameNode, isLost: Bool)
         case answer(UInt64, KernelAnswer)
+        case save(NameNode, isWhole: Bool)
+        /// The file was written in the last save of the directory.
+        case written(NameNode, in: NameNode, isClosed: Bool)
+        /// A directory had this name directly below the root.
+        case lostName(ByteName)
     }
 
     /// How a file is opened.

@@ -10,9 +10,6 @@ import ObjectStorage
 /// beginning of the row and the rest. What is not durable (writes on their way, offers, requests under way) is not here but
 /// for what `StagedFileState` keeps of a write that has begun.
 struct WriteBackState: Sendable {
-    /// Answers to requests of the kernel that are kept: more than it ever has under way.
-    static let answerLimit = 8192
-
     /// Changed by records; by others only what no record keeps (`next`).
     var names: NameTable
     private(set) var files = TrackedDictionary<NameNode, WrittenFile>()
@@ -24,10 +21,9 @@ struct WriteBackState: Sendable {
     var staged = TrackedDictionary<NameNode, StagedFileState>()
     private(set) var sessions: [NameNode: [Int: UploadRecord]] = [:]
     private(set) var intents: [NameNode: WriteIntent] = [:]
-    private var answers: [UInt64: KernelAnswer] = [:]
-    /// In the order in which they were given; from `firstAnswer` on.
-    private var answerOrder: [UInt64] = []
-    private var firstAnswer = 0
+    private var answers = AnswerTable()
+    /// Changed by records; by others only what no record keeps (`news`).
+    var saves: SaveLedger
     private(set) var lastStaging = 0
     /// Numbers of staging files that no record names any more.
     private var garbage: [Int] = []
@@ -38,12 +34,15 @@ struct WriteBackState: Sendable {
     /// - Parameters:
     ///   - parking: a prefix in the bucket that no file has.
     ///   - holdsBack: as of `NameTable`.
+    ///   - keepsSaves: `saves` is asked.
     init(
         parking: String,
         layout: PartLayout = .standard,
         root: NodeAttributes,
-        holdsBack: @escaping @Sendable (String) -> Bool = { _ in false }
+        holdsBack: @escaping @Sendable (String) -> Bool = { _ in false },
+        keepsSaves: Bool = true
     ) {
+        saves = SaveLedger(isKept: keepsSaves)
         names = NameTable(parking: parking, holdsBack: holdsBack)
         self.layout = layout
         attributes[names.tree.root] = root
@@ -110,7 +109,7 @@ struct WriteBackState: Sendable {
     mutating func apply(_ record: WriteBackRecord) throws(Errno) -> KernelAnswer {
         let answer = try change(record.event)
         dropReleased()
-        if record.request != 0 { keep(answer, of: record.request) }
+        if record.request != 0 { answers.keep(answer, of: record.request) }
         return answer
     }
 
@@ -127,23 +126,8 @@ struct WriteBackState: Sendable {
         }
     }
 
-    private mutating func keep(_ answer: KernelAnswer, of request: UInt64) {
-        if answers.updateValue(answer, forKey: request) == nil { answerOrder.append(request) }
-        while answerOrder.count - firstAnswer > Self.answerLimit {
-            answers[answerOrder[firstAnswer]] = nil
-            firstAnswer += 1
-        }
-        if firstAnswer > Self.answerLimit {
-            answerOrder.removeFirst(firstAnswer)
-            firstAnswer = 0
-        }
-    }
-
     /// The kernel has the answer.
-    mutating func forgetAnswer(_ request: UInt64) {
-        // Its place in the order stays until it is the oldest.
-        answers[request] = nil
-    }
+    mutating func forgetAnswer(_ request: UInt64) { answers.forget(request) }
 
     private mutating func change(_ event: WriteBackRecord.Event) throws(Errno) -> KernelAnswer {
         switch event {
@@ -158,10 +142,10 @@ struct WriteBackState: Sendable {
         case .detached:
             for node in files.keys where files[node]?.writers ?? 0 > 0 {
                 files[node]?.writers = 0
-                staged[node]?.seal()
+                seal(node)
             }
             names.closeAll()
-            (answers, answerOrder, firstAnswer) = ([:], [], 0)
+            answers = AnswerTable()
         case .attributes(let node, let new):
             guard node == names.tree.root || names.tree.entries[node] != nil else { throw .stale }
             if files[node] != nil, let old = attributes[node], !ObjectMetadata.isSame(old, new) {
@@ -173,7 +157,10 @@ struct WriteBackState: Sendable {
             try changeBytes(event)
         case .session, .sessionEnded, .ready, .began, .ended, .expired, .deleted, .patched:
             try changeBucket(event)
+        case .recorded(let top): saves.recorded(top)
+        case .withdrawn(let name): saves.withdrawn(name)
         case .counters, .node, .name, .standing, .file, .unpatched, .told, .answer: try restore(event)
+        case .save, .written, .lostName: try restoreSaves(event)
         }
         return KernelAnswer()
     }
@@ -186,11 +173,17 @@ struct WriteBackState: Sendable {
         staged[node]?.reopen()
     }
 
+    /// The last writer has closed it.
+    private mutating func seal(_ node: NameNode) {
+        staged[node]?.seal()
+        saves.closed(node)
+    }
+
     private mutating func close(_ node: NameNode, _ handle: WriteBackRecord.Handle) {
         guard handle != .none, names.files[node]?.handles ?? 0 > 0 else { return }
         if handle == .writer, let writers = files[node]?.writers, writers > 0 {
             files[node]?.writers = writers - 1
-            if writers == 1 { staged[node]?.seal() }
+            if writers == 1 { seal(node) }
         }
         names.closed(node)
     }
@@ -218,12 +211,9 @@ struct WriteBackState: Sendable {
             staged[node] = StagedFileState(layout: layout)
             attributes[node] = new
             touch(directory, new.modified)
-            switch handle {
-            case .none: names.closed(node)
-            case .reader: break
-            case .writer: files[node]?.writers = 1
-            }
-            if handle != .writer { staged[node]?.seal() }
+            saves.created(node, names.tree)
+            if handle == .none { names.closed(node) }
+            if handle == .writer { files[node]?.writers = 1 } else { seal(node) }
             return KernelAnswer(node: node, isNew: true)
         case .madeDirectory(let name, let directory, let new):
             let node = try names.makeDirectory(name, in: directory)
@@ -237,20 +227,37 @@ struct WriteBackState: Sendable {
         case .removedDirectory(let name, let directory, let time):
             let node = try names.tree.child(name, of: directory)
             try names.removeDirectory(name, in: directory)
+            lostDirectory(node, name, of: directory)
             attributes[node] = nil
             touch(directory, time)
         case .adopted(let name, let directory, let identity, let new):
             return show(try names.adopt(name, in: directory, identity.generation), identity, new)
         case .superseded(let name, let directory, let identity, let new):
-            return show(try names.supersede(name, in: directory, identity.generation), identity, new)
-        case .vanished(let name, let directory): try names.vanish(name, in: directory)
+            let left = departures(name, directory)
+            let node = try names.supersede(name, in: directory, identity.generation)
+            saves.removed(left)
+            saves.doubted(node, names.tree)
+            return show(node, identity, new)
+        case .vanished(let name, let directory):
+            let left = departures(name, directory)
+            try names.vanish(name, in: directory)
+            saves.removed(left)
         case .unlinked(let name, let directory, let time):
+            let left = departures(name, directory)
             try names.unlink(name, in: directory)
+            saves.removed(left)
             touch(directory, time)
         case .renamed(let name, let directory, let newName, let newDirectory, let isReplacing, let time):
             let replaced = try? names.tree.child(newName, of: newDirectory)
+            let (moved, overwritten) = (
+                departures(name, directory, to: newDirectory), departures(newName, newDirectory)
+            )
             try names.rename(name, in: directory, to: newName, in: newDirectory, replaces: isReplacing)
-            if let replaced, names.tree.entries[replaced] == nil { attributes[replaced] = nil }
+            if let replaced, names.tree.entries[replaced] == nil {
+                attributes[replaced] = nil
+                saves.forget(replaced)
+            }
+            named(newName, newDirectory, from: name, directory, moved, overwritten)
             touch(directory, time)
             touch(newDirectory, time)
         default: break
@@ -263,6 +270,7 @@ struct WriteBackState: Sendable {
     /// The content is another from now on, where it was whole until now.
     private mutating func markChanged(_ node: NameNode) {
         files[node]?.isTorn = false
+        saves.changed(node, names.tree)
         if files[node]?.writers ?? 0 > 0 { staged[node]?.reopen() }
         guard names.files[node]?.isReady == true || names.isCurrent(node) else { return }
         _ = names.changed(node)
@@ -314,6 +322,7 @@ struct WriteBackState: Sendable {
         case .damaged(let node):
             dropStaging(node)
             staged[node] = nil
+            saves.doubted(node, names.tree)
             if !names.revert(node) {
                 stage(node, kept: 0)
                 tear(node)
@@ -373,6 +382,7 @@ struct WriteBackState: Sendable {
         case .conflict:
             files[node]?.operations = []
             if names.files[node]?.stands == nil { files[node]?.standing = nil }
+            saves.doubted(node, names.tree)
             // What others wrote has the name now: a file of its own.
             for found in names.files.keys where files[found] == nil {
                 files[found] = WrittenFile()
@@ -448,9 +458,8 @@ extension WriteBackState {
         for node in unpatched.sorted() { events.append(.unpatched(node)) }
         for node in names.conflicts { events.append(.told(node, isLost: false)) }
         for node in names.lost { events.append(.told(node, isLost: true)) }
-        for number in answerOrder[firstAnswer...] {
-            if let answer = answers[number] { events.append(.answer(number, answer)) }
-        }
+        for (request, answer) in answers.all { events.append(.answer(request, answer)) }
+        events += saveEvents
         return events.map { WriteBackRecord($0) }
     }
 
@@ -476,7 +485,7 @@ extension WriteBackState {
             guard files[node] != nil else { throw .invalidArgument }
             unpatched.insert(node)
         case .told(let node, let isLost): if isLost { names.lost.append(node) } else { names.conflicts.append(node) }
-        case .answer(let number, let answer): keep(answer, of: number)
+        case .answer(let number, let answer): answers.keep(answer, of: number)
         default: break
         }
     }

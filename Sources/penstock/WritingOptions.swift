@@ -136,6 +136,8 @@ struct WritingOptions: ParsableArguments {
         // What others write is to be seen soon.
         options.listingLife = writers == .many ? min(listingLife.duration, .seconds(5)) : listingLife.duration
         options.isShared = writers == .many
+        // Others wait for a lock until its file is gone.
+        if writers == .many { options.unlinkGrace = .zero }
         if writers == .one { options.holdsBack = { TemporaryNames.isHeldBack($0) } }
         return options
     }

@@ -1,6 +1,7 @@
 import Emulators
 import Foundation
 import Glibc
+import LinuxPlatform
 import TestSupport
 import Testing
 
@@ -86,6 +87,41 @@ import Testing
         mounts[1] = try await mounted("1", ["--writers", "many"])
         try await commit(2, 1)
         #expect(try await latest() == "step-2\n")
+        for mount in mounts { try await mount.unmount() }
+    }
+
+    /// Two machines take the same locks, each with O_EXCL.
+    @Test func eachLockIsTakenByOneOfTwoMachines() async throws {
+        let mounts = [try await mounted("0", ["--writers", "many"]), try await mounted("1", ["--writers", "many"])]
+        let names = (0..<40).map { "lock-\($0)" }
+        @Sendable func take(_ path: String) -> Int32 {
+            let file = open(path, O_CREAT | O_EXCL | O_WRONLY, 0o644)
+            if file < 0 { return errno }
+            close(file)
+            return 0
+        }
+        let paths = mounts.map { mount in names.map { mount.path($0) } }
+        let answers = Lock<[[Int32]]>([[], []])
+        for (index, own) in paths.enumerated() {
+            Thread {
+                for path in own {
+                    let answer = take(path)
+                    answers.withLock { $0[index].append(answer) }
+                }
+            }.start()
+        }
+        #expect(try await eventually(within: .seconds(60)) { answers.withLock { $0.allSatisfy { $0.count == 40 } } })
+        let (first, second) = answers.withLock { ($0[0], $0[1]) }
+        for (index, name) in names.enumerated() {
+            #expect([first[index], second[index]].sorted() == [0, EEXIST], "\(name)")
+        }
+        // Both have won some: they did run beside each other.
+        #expect(Set(first) == [0, EEXIST])
+        // Whoever has lost leaves nothing, and gets the lock once its holder has let it go.
+        #expect(try await servers.bucket.names("\(run)/") == names.map { "\(run)/\($0)" }.sorted())
+        let (winner, loser) = first[0] == 0 ? (0, 1) : (1, 0)
+        #expect(unlink(paths[winner][0]) == 0)
+        #expect(try await eventually(within: .seconds(60)) { take(paths[loser][0]) == 0 })
         for mount in mounts { try await mount.unmount() }
     }
 }

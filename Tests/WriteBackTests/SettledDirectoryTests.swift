@@ -48,7 +48,62 @@ import Testing
         try await life.write([1], open, at: 0)
         try await life.release(open)
         try await settle()
-        #expect(life.mount.takeSettledDirectories().map(\.written) == [["more", "state"]])
+        #expect(life.mount.takeSettledDirectories().map(\.written) == [["more", "state", "weights"]])
+    }
+
+    @Test func aMarkerOfAnEarlierSaveCountsNoMoreOnceAFileOfItIsWrittenAnew() async throws {
+        let directory = try await makeDirectory("step-1")
+        for name in ["weights", "state", "marker"] { try await publish(name, in: directory) }
+        // Nobody could look until the next save had begun.
+        try await publish("weights", in: directory)
+        #expect(life.mount.takeSettledDirectories().map(\.written) == [["weights"]])
+        for name in ["state", "marker"] { try await publish(name, in: directory) }
+        #expect(life.mount.takeSettledDirectories().map(\.written) == [["marker"]])
+    }
+
+    @Test func aFileThatIsWrittenAnewBeforeItWentUpIsOfTheNextSave() async throws {
+        let directory = try await makeDirectory("step-1")
+        for name in ["weights", "marker", "weights"] {
+            let handle = try await life.create(name, in: directory)
+            try await life.write(life.random.bytes(20), handle, at: 0)
+            try await life.release(handle)
+        }
+        try await settle()
+        #expect(life.mount.takeSettledDirectories().map(\.written) == [["weights"]])
+    }
+
+    @Test func whatIsRecordedIsToldOfWhenItHasChangedAndThenOnlyWhatIsNew() async throws {
+        let directory = try await makeDirectory("step-1")
+        for name in ["weights", "marker"] { try await publish(name, in: directory) }
+        let told = try #require(life.mount.takeSettledDirectories().first)
+        await life.mount.recorded(told)
+        #expect(life.mount.takeSettledDirectories() == [])
+        try await publish("more", in: directory)
+        #expect(life.mount.takeSettledDirectories().map(\.written) == [["more"]])
+    }
+
+    @Test func whatWasNotRecordedIsToldOfByTheNextProcessAndWhatWasIsNot() async throws {
+        for name in ["step-1", "step-2"] { try await publish("weights", in: try await makeDirectory(name)) }
+        let told = life.mount.takeSettledDirectories()
+        #expect(told.map(\.name) == ["step-1", "step-2"])
+        await life.mount.recorded(told[0])
+        try life.die()
+        #expect(life.mount.takeSettledDirectories() == [told[1]])
+        try life.crash(.everything)
+        #expect(life.mount.takeSettledDirectories() == [told[1]])
+    }
+
+    @Test func aDirectoryIsNotWholeAsLongAsTheBucketHasWhatWasUnlinkedInIt() async throws {
+        let directory = try await makeDirectory("step-1")
+        try await publish("checkpoint-is-incomplete.txt", in: directory)
+        try await publish("marker", in: directory)
+        let (mount, request) = (life.mount, life.request())
+        try await life.call { mount.unlink(request, "checkpoint-is-incomplete.txt", in: directory, $0) }.get()
+        #expect(life.published.keys.contains("step-1/checkpoint-is-incomplete.txt"))
+        #expect(life.mount.takeSettledDirectories() == [])
+        try await settle()
+        #expect(!life.published.keys.contains("step-1/checkpoint-is-incomplete.txt"))
+        #expect(life.mount.takeSettledDirectories().map(\.written) == [["marker"]])
     }
 
     @Test func whatCouldNotBeLookedAtIsToldOfAgain() async throws {
@@ -70,6 +125,7 @@ import Testing
         #expect(
             life.mount.takeSettledDirectories() == [SettledDirectory(name: "7", written: ["params"], isWhole: true)]
         )
+        await life.mount.recorded(SettledDirectory(name: "7", written: [], isWhole: true))
         // Named whole once: what is written later is another matter.
         try await publish("more", in: directory)
         #expect(life.mount.takeSettledDirectories().map(\.isWhole) == [false])
@@ -84,10 +140,11 @@ import Testing
         let (mount, request) = (life.mount, life.request())
         try await life.call { mount.rename(request, "c", in: .root, to: "d", in: .root, .replace, $0) }.get()
         _ = try await makeDirectory("b")
-        #expect(life.mount.takeLostNames() == ["a", "c"])
-        #expect(life.mount.takeLostNames() == [])
-        life.mount.giveBack(lost: "a")
-        #expect(life.mount.takeLostNames() == ["a"])
+        #expect(life.mount.lostNames() == ["a", "c"])
+        await life.mount.withdrawn("c")
+        #expect(life.mount.lostNames() == ["a"])
+        try life.die()
+        #expect(life.mount.lostNames() == ["a"])
     }
 
     @Test func aFileBesideTheDirectoriesIsNone() async throws {

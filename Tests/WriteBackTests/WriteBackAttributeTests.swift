@@ -68,6 +68,59 @@ import Testing
         #expect(life.store.calls.count == calls)
     }
 
+    private func setExtended(_ life: WriteBackLife, _ name: String, _ value: [UInt8]) async throws {
+        let (mount, node, request) = (life.mount, try await life.lookup("a"), life.request())
+        try await life.call { mount.setExtendedAttribute(request, node, name, value, .any, $0) }.get()
+    }
+
+    @Test func extendedAttributesAreInTheBucketAndGoFromThere() async throws {
+        let life = try await published(7)
+        let text: [UInt8] = Array("caf\u{e9}".utf8)
+        try await setExtended(life, "user.note", text)
+        try await setExtended(life, "user.bytes", [UInt8](0...255))
+        try await settle(life)
+        #expect(
+            life.described("a")?.extended == [
+                .init(name: "user.bytes", value: [UInt8](0...255)), .init(name: "user.note", value: text),
+            ]
+        )
+        // As much as is taken fits.
+        try await setExtended(life, "user.bytes", [UInt8](repeating: 9, count: 4096 - 9 - text.count - 10))
+        try await settle(life)
+        #expect(life.described("a")?.extended.first?.value.count == 4077 - text.count)
+        for name in ["user.note", "user.bytes"] {
+            let (mount, node, request) = (life.mount, try await life.lookup("a"), life.request())
+            try await life.call { mount.removeExtendedAttribute(request, node, name, $0) }.get()
+        }
+        try await settle(life)
+        #expect(life.described("a")?.extended == [])
+    }
+
+    @Test func nonsenseInTheMetadataIsNoAttribute() async throws {
+        let life = try await published(8)
+        try await setExtended(life, "user.a", [1, 2, 3])
+        try await setExtended(life, "user.b", [4])
+        try await settle(life)
+        var object = try #require(life.bucket.objects.first { $0.name.value == "run/a" })
+        let good = try #require(object.metadata["penstock-xattrs"])
+        var random = SeededRandom(seed: 8)
+        var found = 0
+        for _ in 0..<20_000 {
+            var bytes = Array(good.utf8)
+            for _ in 0...(random.next() % 3) {
+                bytes[Int(random.next() % UInt64(bytes.count))] = UInt8(truncatingIfNeeded: random.next() % 128)
+            }
+            if random.next() % 4 == 0 { bytes.removeLast(Int(random.next() % UInt64(bytes.count))) }
+            object.metadata["penstock-xattrs"] = String(decoding: bytes, as: UTF8.self)
+            let extended = ObjectMetadata.decoded(object, now: UnixTime(seconds: 0)).extended
+            found += extended.isEmpty ? 0 : 1
+            #expect(extended.allSatisfy { $0.name.value.hasPrefix("user.") && $0.value.count < 64 })
+        }
+        #expect((1...19_000).contains(found))
+        object.metadata["penstock-xattrs"] = String(repeating: "A", count: 100_000)
+        #expect(ObjectMetadata.decoded(object, now: UnixTime(seconds: 0)).extended == [])
+    }
+
     @Test func whatAFileGetsBeforeItsPublicationCostsNoRequestOfItsOwn() async throws {
         let life = try WriteBackLife(seed: 3)
         let handle = try await life.create("a")

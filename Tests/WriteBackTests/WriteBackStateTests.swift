@@ -12,7 +12,12 @@ struct StateLife {
 
     static func empty() -> WriteBackState {
         let root = NodeAttributes(mode: 0o755, user: 0, group: 0, time: UnixTime(seconds: 1))
-        return WriteBackState(parking: ".penstock/parked/", layout: layout, root: root)
+        return WriteBackState(
+            parking: ".penstock/parked/",
+            layout: layout,
+            root: root,
+            holdsBack: { $0.hasPrefix("b/") }
+        )
     }
 
     var state = StateLife.empty()
@@ -71,7 +76,7 @@ struct StateLife {
     private mutating func changeNames() {
         let (name, parent) = (name(), directory())
         let handle: WriteBackRecord.Handle = [.none, .reader, .writer][below(3)]
-        switch below(11) {
+        switch below(12) {
         case 0...2: tryApply(.created(name, in: parent, attributes(), handle: handle), isOnce: true)
         case 3: tryApply(.madeDirectory(name, in: parent, attributes()), isOnce: true)
         case 4: tryApply(.removedDirectory(name, in: parent, time()), isOnce: true)
@@ -91,6 +96,9 @@ struct StateLife {
                 isOnce: true
             )
         case 9: tryApply(.opened(file(), handle), isOnce: true)
+        case 10:
+            if let top = state.saves.saves.keys.sorted().first, below(3) == 0 { tryApply(.recorded(top)) }
+            if let name = state.saves.lostNames.sorted().first, below(3) == 0 { tryApply(.withdrawn(name)) }
         default:
             if below(12) == 0 { return tryApply(.detached) }
             tryApply(.closed(file(), handle), isOnce: true)
@@ -178,6 +186,7 @@ struct StateLife {
     }
 
     @Test func aStartReadsBackTheStateFromAnyCheckpointOnward() throws {
+        var (written, whole) = (0, 0)
         for seed in SeedSlice.first(150, ofSoak: 3000) {
             var life = StateLife(seed: seed)
             var checkpoints: [(Int, [WriteBackRecord])] = [(0, [])]
@@ -185,13 +194,19 @@ struct StateLife {
                 life.step()
                 if life.below(20) == 0 { checkpoints.append((life.records.count, life.state.checkpoint)) }
             }
-            let whole = life.state.checkpoint
+            let last = life.state.checkpoint
             for (count, checkpoint) in checkpoints {
                 let next = try folded(checkpoint, life.records[count...])
-                #expect(next.checkpoint == whole, "seed \(seed), from \(count)")
+                #expect(next.checkpoint == last, "seed \(seed), from \(count)")
                 #expect(next.unpatched == life.state.unpatched, "seed \(seed), from \(count)")
+                #expect(next.saves.saves == life.state.saves.saves, "seed \(seed), from \(count)")
+                #expect(next.saves.members == life.state.saves.members, "seed \(seed), from \(count)")
             }
+            written += life.state.saves.members.count
+            whole += life.state.saves.saves.values.filter(\.isWhole).count
         }
+        #expect(written > 100)
+        #expect(whole > 0)
     }
 
     @Test func nonsenseIsNoRecordAndNoRecordBreaksAState() throws {

@@ -57,7 +57,13 @@ extension WriteBack {
         if core.engine.state.staged[node] != nil || core.engine.state.names.tree.isDirectory(node) {
             return .distantFuture
         }
-        return core.listed.values.max() ?? time.now()
+        return core.engine.state.names.tree.entries[node]?.parent.flatMap { core.listed[$0] } ?? time.now()
+    }
+
+    /// Whether others may have taken the file away, or written it anew, since its directory was listed.
+    private func isDoubtful(_ node: NameNode, of directory: NameNode, _ core: Core) -> Bool {
+        if core.engine.state.names.tree.isDirectory(node) || core.engine.state.staged[node] != nil { return false }
+        return core.listed[directory].map { $0 <= time.now() } ?? true
     }
 
     package func lookup(
@@ -71,7 +77,9 @@ extension WriteBack {
         let known = core.withLock { core in
             Result { () throws(Errno) -> TreeLookup? in
                 guard core.engine.state.names.tree.entries[parent] != nil else { throw .stale }
-                guard let child = try core.engine.state.names.tree.children(of: parent)[name] else { return nil }
+                guard let child = try core.engine.state.names.tree.children(of: parent)[name],
+                    !isDoubtful(child, of: parent, core)
+                else { return nil }
                 return TreeLookup(try show(child, core), validUntil: validity(child, core))
             }
         }

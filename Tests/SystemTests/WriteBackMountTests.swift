@@ -65,7 +65,8 @@ import Testing
         // Held back until its directory had its name: nothing was ever visible under the other.
         #expect(!servers.control.log.contains { $0.method == "POST" && $0.target.contains("tmp-checkpoint-1%2Fmodel") })
         let leftovers = try await servers.bucket.names("run/.penstock/")
-        #expect(leftovers == ["run/.penstock/checkpoints/checkpoint-1/record.json"])
+        // A file was written anew after the directory had got its last name: of the same save, or of the next?
+        #expect(leftovers == [])
         let reading = try await MountedPrefix(servers, "run")
         #expect(try reading.contents() == expected)
         try await reading.unmount()

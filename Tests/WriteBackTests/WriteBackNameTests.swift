@@ -167,6 +167,21 @@ import Testing
         #expect(try await names(life).map(\.cookie) == before.map(\.cookie))
     }
 
+    /// Whoever asks for one name, and never lists the directory, sees what others did with it.
+    @Test func aLookupSeesWhatOthersDidOnceTheListingIsOld() async throws {
+        let life = try WriteBackLife(seed: 36)
+        for name in ["a", "b"] { try life.bucket.plant("run/\(name)", [1]) }
+        #expect(try await life.attributes("a").size == 1)
+        life.bucket.remove("run/a")
+        try life.bucket.plant("run/b", [2, 3])
+        #expect(try await life.attributes("b").size == 1)
+        let calls = life.store.calls.count
+        life.time.advance(by: .seconds(100))
+        await #expect(throws: Errno.noEntry) { try await life.lookup("a") }
+        #expect(try await life.attributes("b").size == 2)
+        #expect(life.store.calls.count == calls + 1)
+    }
+
     @Test func aNameThatSomebodyElseTookKeepsItsPlaceInListings() throws {
         var table = NameTable(parking: "p/")
         let node = try table.create("x", in: table.tree.root)

@@ -33,7 +33,8 @@ struct WritableCall: Sendable {
             number: RequestHeader.number(unique),
             isResent: unique & clinux_fuse_unique_resend != 0,
             user: context?.uid ?? 0,
-            group: context?.gid ?? 0
+            group: context?.gid ?? 0,
+            thread: context?.pid ?? 0
         )
         let tree = session.tree
         let number = session.activity.newNumber()

@@ -34,6 +34,27 @@ package struct ProcessStatus: Hashable, Sendable {
         return Int(number).flatMap { $0 < 1 << 40 ? $0 : nil }
     }
 
+    /// Whether SIGKILL is on its way to a process or thread: its own, or what any other signal that ends it has become.
+    ///
+    /// False for one that nobody knows here, such as one of another container.
+    ///
+    /// Source: proc(5), `SigPnd` and `ShdPnd` of `/proc/PID/status`; `complete_signal` of the kernel's signal.c.
+    package static func isKilled(_ number: Int32) -> Bool {
+        guard number > 0, let bytes = try? DurableFile.read("/proc/\(number)/status", limit: 1 << 16) else {
+            return false
+        }
+        return isKilled(text: String(decoding: bytes, as: UTF8.self))
+    }
+
+    /// Reads the kernel's text.
+    static func isKilled(text: String) -> Bool {
+        text.split(separator: "\n").contains { line in
+            guard line.hasPrefix("SigPnd:") || line.hasPrefix("ShdPnd:") else { return false }
+            let digits = line.drop { $0 != ":" }.dropFirst().drop(while: \.isWhitespace)
+            return UInt64(digits, radix: 16).map { $0 & 1 << UInt64(SIGKILL - 1) != 0 } ?? false
+        }
+    }
+
     private static func duration(_ time: timeval) -> Duration {
         .seconds(Int64(time.tv_sec)) + .microseconds(Int64(time.tv_usec))
     }

@@ -13,12 +13,15 @@ package struct TreeRequest: Hashable, Sendable {
     /// Who asks; the owner of what is made. Zeros where the kernel writes pages of a mapping.
     package let user: UInt32
     package let group: UInt32
+    /// The thread that waits for the answer, by its number here; 0 where it has none, as in another container.
+    package let thread: Int32
 
-    package init(number: UInt64, isResent: Bool = false, user: UInt32 = 0, group: UInt32 = 0) {
+    package init(number: UInt64, isResent: Bool = false, user: UInt32 = 0, group: UInt32 = 0, thread: Int32 = 0) {
         self.number = number
         self.isResent = isResent
         self.user = user
         self.group = group
+        self.thread = thread
     }
 }
 

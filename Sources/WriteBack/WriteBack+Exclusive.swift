@@ -11,11 +11,11 @@ extension WriteBack {
 
     /// A completion for a create that succeeds only when the bucket had nothing under the name.
     func claiming(_ request: TreeRequest, _ completion: @escaping Completion<Created>) -> Completion<Created> {
-        let completion = waiting(request, completion)
-        return { [self] result in
+        { [self] result in
             switch result {
             case .success(let made):
                 guard let node = made.entry.attributes.node.nameNode else { return completion(.failure(.inputOutput)) }
+                let completion = waiting(request, completion)
                 publish(node, request) { [self] published in settle(made, node, published, completion) }
             // A request that comes again, of a file that was taken away since others had been first.
             case .failure(.stale) where request.isResent: completion(.failure(.exists))

@@ -17,7 +17,7 @@ extension WriteBack: WritableTree {
     ) {
         guard let parent = directory.nameNode else { return completion(.failure(.stale)) }
         let completion = rule == .onlyNew && options.isShared ? claiming(request, completion) : completion
-        withListing(of: parent) { [self] listed in
+        withListing(of: parent, request) { [self] listed in
             if case .failure(let error) = listed { return completion(.failure(error)) }
             let name = ByteName(name)
             once(
@@ -121,14 +121,15 @@ extension WriteBack: WritableTree {
         } catch {
             return completion(.failure(error))
         }
+        // The count alone: who is told of a signal is not given the bytes that come later.
+        let done = asking(request) { (result: Result<Int, Errno>) in
+            completion(result.map { [UnsafeRawBufferPointer(rebasing: lease.bytes[..<$0])] })
+        }
         run { [self] in
             let result = await attempt { () async throws(ObjectStoreError) in
                 try await self.read(node, range, into: lease, waits: true)
             }
-            switch result {
-            case .success(let count): completion(.success([UnsafeRawBufferPointer(rebasing: lease.bytes[..<count])]))
-            case .failure(let error): completion(.failure(error.code == .notFound ? .stale : Self.errno(error)))
-            }
+            done(result.mapError { $0.code == .notFound ? .stale : Self.errno($0) })
         }
     }
 

@@ -8,13 +8,17 @@ extension WriteBack {
     static let renameLimit = 100_000
 
     /// Completes when the names of the directory are known as the bucket has them, or had them not long ago.
+    ///
+    /// - Parameter request: of the call that has done nothing yet: a signal ends it.
     func withListing(
         of directory: NameNode,
-        _ completion: @escaping @Sendable (Result<Void, Errno>) -> Void
+        _ request: TreeRequest,
+        _ completion: @escaping Completion<Void>
     ) {
         let now = time.now()
         let isFresh = core.withLock { $0.listed[directory].map { $0 > now } ?? false }
         if isFresh { return completion(.success(())) }
+        let completion = asking(request, completion)
         run { [self] in
             let result = await attempt { () async throws(ObjectStoreError) in try await self.list(directory) }
             completion(result.mapError { Self.errno($0) })

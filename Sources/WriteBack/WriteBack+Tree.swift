@@ -87,7 +87,7 @@ extension WriteBack {
         case .failure(let error): completion(.failure(error))
         case .success(let found?): completion(.success(found))
         case .success(nil):
-            withListing(of: parent) { [self] listed in
+            withListing(of: parent, request) { [self] listed in
                 completion(
                     listed.flatMap { _ in
                         core.withLock { core in
@@ -200,7 +200,7 @@ extension WriteBack {
         _ event: @escaping @Sendable (NameNode, NodeAttributes?) -> WriteBackRecord.Event
     ) {
         guard let parent = directory.nameNode else { return completion(.failure(.stale)) }
-        withListing(of: parent) { [self] listed in
+        withListing(of: parent, request) { [self] listed in
             if case .failure(let error) = listed { return completion(.failure(error)) }
             once(
                 request,
@@ -247,7 +247,7 @@ extension WriteBack {
         _ completion: @escaping Completion<Void>
     ) {
         guard let parent = directory.nameNode else { return completion(.failure(.stale)) }
-        withListing(of: parent) { [self] listed in
+        withListing(of: parent, request) { [self] listed in
             if case .failure(let error) = listed { return completion(.failure(error)) }
             let child = core.withLock { try? $0.engine.state.names.tree.child(ByteName(name), of: parent) }
             let isDirectory = child.map { node in core.withLock { $0.engine.state.names.tree.isDirectory(node) } }
@@ -257,7 +257,7 @@ extension WriteBack {
                 }
             }
             // It may hold what nobody here has seen.
-            withListing(of: child) { [self] listed in
+            withListing(of: child, request) { [self] listed in
                 if case .failure(let error) = listed { return completion(.failure(error)) }
                 remove(request, in: directory, completion) { [time] in
                     .removedDirectory(ByteName(name), in: $0, time.timeOfDay())
@@ -273,7 +273,7 @@ extension WriteBack {
         _ event: @escaping @Sendable (NameNode) -> WriteBackRecord.Event
     ) {
         guard let parent = directory.nameNode else { return completion(.failure(.stale)) }
-        withListing(of: parent) { [self] listed in
+        withListing(of: parent, request) { [self] listed in
             if case .failure(let error) = listed { return completion(.failure(error)) }
             once(
                 request,
@@ -309,9 +309,9 @@ extension WriteBack {
             return completion(.failure(.stale))
         }
         let (name, newName) = (ByteName(name), ByteName(newName))
-        withListing(of: source) { [self] listed in
+        withListing(of: source, request) { [self] listed in
             if case .failure(let error) = listed { return completion(.failure(error)) }
-            withListing(of: target) { [self] listed in
+            withListing(of: target, request) { [self] listed in
                 if case .failure(let error) = listed { return completion(.failure(error)) }
                 let moved = core.withLock { try? $0.engine.state.names.tree.child(name, of: source) }
                 run { [self] in
@@ -356,7 +356,7 @@ extension WriteBack {
         _ completion: @escaping Completion<TreeListing>
     ) {
         guard let node = directory.nameNode else { return completion(.failure(.stale)) }
-        withListing(of: node) { [self] listed in
+        withListing(of: node, request) { [self] listed in
             if case .failure(let error) = listed { return completion(.failure(error)) }
             completion(
                 core.withLock { core in

@@ -74,6 +74,27 @@ extension WriteBack {
         }
     }
 
+    /// A completion for a call that asks the bucket before it does anything: when its caller is killed it is over, with EINTR, and what
+    /// comes later is dropped.
+    func asking<Value: Sendable>(
+        _ request: TreeRequest,
+        _ completion: @escaping Completion<Value>
+    ) -> Completion<Value> {
+        let waiter = Lock<Completion<Value>?>(completion)
+        @Sendable func answer(_ result: Result<Value, Errno>) {
+            let completion = waiter.withLock { waiter in
+                defer { waiter = nil }
+                return waiter
+            }
+            completion?(result)
+        }
+        core.withLock { $0.calls.ask(request.number) { answer(.failure(.interrupted)) } }
+        return { [self] result in
+            core.withLock { $0.calls.end(request.number) }
+            answer(result)
+        }
+    }
+
     /// Completes when the content that the file has now, or a later one, is published under its name.
     ///
     /// - Parameter request: of a call whose completion comes from `waiting`.
@@ -118,11 +139,16 @@ extension WriteBack {
 
     /// Ends a wait with EINTR. What was written stays written, and goes to the bucket; nothing else has an end.
     package func interrupt(_ request: TreeRequest) {
-        if let ticket = core.withLock({ $0.calls.interrupt(request.number) }) {
-            giveUp(ticket, .interrupted)
-        } else {
-            // Whoever waits for the bucket looks now.
-            update { _ in }
+        let isKill = isKilled(request.thread)
+        switch core.withLock({ $0.calls.interrupt(request.number, isKill: isKill) }) {
+        case .queued(let ticket): return giveUp(ticket, .interrupted)
+        case .asking(let end): return end()
+        // Whoever waits for the bucket to have something looks now.
+        case nil: update { _ in }
+        }
+        // The kernel tells of the first signal alone, and a kill may come after it.
+        if request.thread > 0, core.withLock({ $0.calls.isAsking(request.number) }) {
+            after(.seconds(1)) { [self] in interrupt(request) }
         }
     }
 }

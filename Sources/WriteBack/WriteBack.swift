@@ -58,6 +58,7 @@ package final class WriteBack: Sendable {
     let pool: WorkerPool
     let buffers: BufferPool
     let space: @Sendable () -> FilesystemSpace?
+    let isKilled: @Sendable (Int32) -> Bool
     /// Of applications.
     let reading: any ObjectReading
     /// Of what is published.
@@ -83,6 +84,8 @@ package final class WriteBack: Sendable {
         package var mayWrite: @Sendable () async throws(ObjectStoreError) -> Void = {
             () async throws(ObjectStoreError) in
         }
+        /// Whether a thread is about to end; see `ProcessStatus.isKilled`.
+        package var isKilled: @Sendable (Int32) -> Bool = { ProcessStatus.isKilled($0) }
         /// The room of the disk; nil where nobody knows.
         package var space: @Sendable () -> FilesystemSpace? = { nil }
         package var start: Starter = { body in Task { await body() } }
@@ -117,6 +120,7 @@ package final class WriteBack: Sendable {
         root = surroundings.root
         time = surroundings.time
         space = surroundings.space
+        isKilled = surroundings.isKilled
         mayWrite = surroundings.mayWrite
         plainReading = PlainReading(surroundings.store)
         reading = surroundings.reading ?? plainReading

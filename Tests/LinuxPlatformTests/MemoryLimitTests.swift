@@ -89,35 +89,3 @@ struct MemoryLimitTests {
         #expect(limit.bytes > 1 << 20)
     }
 }
-
-struct ProcessStatusTests {
-    @Test("the kernel's text is read")
-    func text() {
-        let status = ProcessStatus(text: "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n", processorTime: .zero)
-        #expect(status?.residentBytes == 1 << 20)
-        #expect(status?.peakResidentBytes == 2 << 20)
-        #expect(ProcessStatus(text: "VmRSS: kB", processorTime: .zero) == nil)
-    }
-
-    @Test("this process uses memory and time")
-    func current() throws {
-        let status = try #require(ProcessStatus.current())
-        #expect(status.residentBytes > 1 << 20)
-        #expect(status.peakResidentBytes >= status.residentBytes)
-        #expect(status.processorTime > .zero)
-    }
-
-    @Test("random bytes are many and different")
-    func randomBytes() {
-        #expect(RandomBytes.make(1000).count == 1000)
-        #expect(RandomBytes.make(0).isEmpty)
-        #expect(RandomBytes.number() != RandomBytes.number())
-    }
-
-    @Test("a file is no terminal")
-    func terminal() throws {
-        let file = try FileDescriptor(path: "/dev/null", flags: 0)
-        #expect(!Terminal.isTerminal(file.rawValue))
-        #expect(Terminal.columns(file.rawValue) == nil)
-    }
-}

@@ -113,4 +113,30 @@ import Testing
         try await mount.unmount()
         #expect(try await stored() == ["file": Data("theirs".utf8), "file.conflict-1": Data("ours".utf8)])
     }
+
+    /// A listing, and a read, that the bucket does not answer for an hour: whoever is killed in them goes.
+    @Test func whoIsKilledWhileTheBucketIsSilentGoes() async throws {
+        try await servers.bucket.put("run/old/file", Data([1, 2, 3]))
+        let mount = try await mounted()
+        var rule = FaultRule(.sending { $0.latency = .seconds(3600) })
+        (rule.server, rule.times) = ("gcs", nil)
+        for isListed in [false, true] {
+            if isListed { #expect(try FileManager.default.contentsOfDirectory(atPath: mount.path("old")) == ["file"]) }
+            let silence = servers.control.add(rule)
+            let process = Process()
+            process.executableURL = URL(filePath: "/bin/cat")
+            process.arguments = [mount.path("old/file")]
+            process.standardOutput = FileHandle.nullDevice
+            try process.run()
+            #expect(
+                try await eventually(within: .seconds(60)) { servers.control.strikes(of: silence) > 0 },
+                "\(isListed)"
+            )
+            kill(process.processIdentifier, SIGKILL)
+            process.waitForEnd()
+            #expect(process.terminationReason == .uncaughtSignal)
+            servers.control.removeRule(silence)
+        }
+        try await mount.unmount()
+    }
 }

@@ -15,11 +15,68 @@ import Testing
         calls.queue(1, ticket)
         calls.begin(2)
         #expect([1, 2, 3].map { calls.isInterrupted($0) } == [false, false, false])
-        let found = [1, 1, 2, 3].map { calls.interrupt($0) }
+        let found = [UInt64](arrayLiteral: 1, 1, 2, 3).map { number -> StagingBudget.Ticket? in
+            if case .queued(let ticket)? = calls.interrupt(number, isKill: false) { ticket } else { nil }
+        }
         #expect(found == [ticket, nil, nil, nil])
         #expect([1, 2, 3].map { calls.isInterrupted($0) } == [false, true, false])
         calls.end(2)
         #expect(calls.isEmpty)
+    }
+
+    /// A listing and a read that the bucket does not answer: whoever is killed does not wait for them.
+    @Test func whoIsKilledWhileItAsksTheBucketGoesAtOnce() async throws {
+        let life = try WriteBackLife(seed: 37)
+        life.isKilled.withLock { $0 = true }
+        try life.bucket.plant("run/a", [1, 2, 3])
+        let (mount, request) = (life.mount, life.request())
+        let answers = Lock<[Errno?]>([])
+        mount.makeDirectory(request, "b", in: .root, mode: 0o755) { result in
+            answers.withLock { $0.append(result.error) }
+        }
+        #expect(answers.withLock { $0.isEmpty })
+        for _ in 0..<2 { mount.interrupt(request) }
+        #expect(answers.withLock { $0 } == [.interrupted])
+        #expect(mount.core.withLock { $0.calls.isEmpty })
+        // The listing comes, and nobody has made anything.
+        for _ in 0..<100 where life.pending.count > 0 { await life.step() }
+        #expect(answers.withLock { $0.count } == 1)
+        await #expect(throws: Errno.noEntry) { try await life.lookup("b") }
+
+        let node = try await life.lookup("a")
+        let open = life.request()
+        let file = try await life.call { mount.open(open, node, .read, truncates: false, $0) }.get()
+        let reading = life.request()
+        let read = Lock<[Errno?]>([])
+        mount.read(reading, file.handle, at: 0, count: 3) { result in read.withLock { $0.append(result.error) } }
+        #expect(read.withLock { $0.isEmpty })
+        mount.interrupt(reading)
+        #expect(read.withLock { $0 } == [.interrupted])
+        for _ in 0..<100 where life.pending.count > 0 { await life.step() }
+        #expect(read.withLock { $0.count } == 1)
+        #expect(try await life.read(file.handle) == [1, 2, 3])
+        #expect(mount.core.withLock { $0.calls.isEmpty })
+    }
+
+    /// A handled signal is no reason to fail: no disk answers a mkdir(2) with EINTR. A kill may come after it.
+    @Test func whoGetsAnotherSignalGetsTheAnswer() async throws {
+        let life = try WriteBackLife(seed: 38)
+        for isKilledLater in [false, true] {
+            life.time.advance(by: .seconds(100))
+            let (mount, request) = (life.mount, TreeRequest(number: life.request().number, thread: 7))
+            let answers = Lock<[Errno?]>([])
+            mount.makeDirectory(request, "\(isKilledLater)", in: .root, mode: 0o755) { result in
+                answers.withLock { $0.append(result.error) }
+            }
+            mount.interrupt(request)
+            #expect(answers.withLock { $0.isEmpty })
+            life.isKilled.withLock { $0 = isKilledLater }
+            // What was begun last is done first: the second look at the caller before the listing.
+            while answers.withLock({ $0.isEmpty }), life.pending.count > 0 {
+                await life.pending.take(UInt64(isKilledLater ? life.pending.count - 1 : 0))?()
+            }
+            #expect(answers.withLock { $0 } == [isKilledLater ? .interrupted : nil])
+        }
     }
 
     @Test func aWriterThatIsInterruptedWhileItWaitsForRoomHasWrittenNothing() async throws {

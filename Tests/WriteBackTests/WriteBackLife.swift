@@ -45,6 +45,8 @@ final class WriteBackLife {
     var deaths = 0
     var mostUnacknowledged = 0
     var options: WriteBackOptions
+    /// Whether callers that get a signal are about to end.
+    let isKilled = Lock(false)
     /// The process dies at this step of its connection; see `StoreFault.killing`.
     var killedAtStep: Int?
 
@@ -65,7 +67,7 @@ final class WriteBackLife {
         self.options = options
         pending = PendingWork()
         store = MemoryObjectStore(bucket)
-        mount = try Self.process(disk, bucket, pending, store, time, boot, options, isNewMount: true)
+        mount = try Self.process(disk, bucket, pending, store, time, boot, options, isKilled, isNewMount: true)
         mount.begin()
     }
 
@@ -95,6 +97,7 @@ final class WriteBackLife {
         _ time: ManualTime,
         _ boot: [UInt8],
         _ options: WriteBackOptions,
+        _ isKilled: Lock<Bool>,
         isNewMount: Bool
     ) throws -> WriteBack {
         var around = WriteBack.Surroundings(
@@ -106,6 +109,7 @@ final class WriteBackLife {
         )
         around.diskThreads = 1
         around.start = { [pending] in pending.add($0) }
+        around.isKilled = { _ in isKilled.withLock { $0 } }
         return try WriteBack(disk.directory, around, options)
     }
 
@@ -139,7 +143,7 @@ final class WriteBackLife {
         killedAtStep = nil
         pending = PendingWork()
         store = MemoryObjectStore(bucket)
-        mount = try Self.process(disk, bucket, pending, store, time, boot, options, isNewMount: isNewMount)
+        mount = try Self.process(disk, bucket, pending, store, time, boot, options, isKilled, isNewMount: isNewMount)
         mount.begin()
     }
 

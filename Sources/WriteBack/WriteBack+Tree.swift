@@ -60,8 +60,10 @@ extension WriteBack {
         return core.engine.state.names.tree.entries[node]?.parent.flatMap { core.listed[$0] } ?? time.now()
     }
 
-    /// Whether others may have taken the file away, or written it anew, since its directory was listed.
+    /// Whether others may have taken the file away, or written it anew, since its directory was listed. Where nobody else is to write,
+    /// a name that is known costs no request, and is there when the bucket is not.
     private func isDoubtful(_ node: NameNode, of directory: NameNode, _ core: Core) -> Bool {
+        guard options.isShared else { return false }
         if core.engine.state.names.tree.isDirectory(node) || core.engine.state.staged[node] != nil { return false }
         return core.listed[directory].map { $0 <= time.now() } ?? true
     }

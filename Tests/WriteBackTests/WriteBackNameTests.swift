@@ -169,7 +169,9 @@ import Testing
 
     /// Whoever asks for one name, and never lists the directory, sees what others did with it.
     @Test func aLookupSeesWhatOthersDidOnceTheListingIsOld() async throws {
-        let life = try WriteBackLife(seed: 36)
+        var options = WriteBackLife.options()
+        options.isShared = true
+        let life = try WriteBackLife(seed: 36, Weather(), options)
         for name in ["a", "b"] { try life.bucket.plant("run/\(name)", [1]) }
         #expect(try await life.attributes("a").size == 1)
         life.bucket.remove("run/a")

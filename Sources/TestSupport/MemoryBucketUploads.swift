@@ -230,6 +230,8 @@ extension MemoryBucketState {
         for (oldName, newName) in moved {
             guard var object = objects.removeValue(forKey: oldName) else { continue }
             object.attributes.name = newName
+            // Nobody promises that it stays.
+            object.attributes.generation = Generation(nextNumber())
             objects[newName] = object
         }
         folders = Set(folders.map { $0.hasPrefix(old) ? new + $0.dropFirst(old.count) : $0 })

@@ -23,6 +23,7 @@ extension NameTable {
             busyNames.remove(name)
             if case .done = outcome, remotes[name]?.generation == generation { remotes[name] = nil }
             changedNames.insert(name)
+        case .renameFolder(_, let from, let to): finishedFolder(FolderPair(from: from, to: to), outcome)
         }
     }
 
@@ -32,6 +33,7 @@ extension NameTable {
             switch action {
             case .publish(_, _, let name, _), .delete(let name, _): [name]
             case .move(_, _, let source, _, let name, _), .keep(_, _, let source, _, let name): [source, name]
+            case .renameFolder: []
             }
         for name in names {
             if let holder = remotes[name]?.holder { files.touch(holder) }

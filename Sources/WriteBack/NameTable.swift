@@ -11,6 +11,8 @@ package enum NameAction: Hashable, Sendable {
     /// Copy what an open file without a name shows to a name of its own, before its place is taken.
     case keep(NameNode, content: Int, from: ByteName, Generation, to: ByteName)
     case delete(ByteName, Generation)
+    /// Rename a folder, with all that is below it, to the path that the directory has here; see `NameTable.folderRename`.
+    case renameFolder(NameNode, from: ByteName, to: ByteName)
 }
 
 /// What became of a `NameAction`. Lost replies are settled before: by the operation id, by asking.
@@ -57,6 +59,14 @@ package struct NameTable: Sendable {
     var files = TrackedDictionary<NameNode, File>()
     var remotes = TrackedDictionary<ByteName, Remote>()
     var busyNames: Set<ByteName> = []
+    /// Folders that are being renamed.
+    var busyFolders: Set<FolderPair> = []
+    /// Renames that the bucket has refused to this process.
+    var refusedFolders: Set<FolderPair> = []
+    /// What was found out in this call of `next`.
+    var folderPlans: [FolderPair: FolderPlan] = [:]
+    /// The bucket has folders that can be renamed, or nobody has asked it yet.
+    var renamesFolders: Bool
     var changedFiles: Set<NameNode> = []
     var changedNames: Set<ByteName> = []
     var lastContent = 0
@@ -74,8 +84,14 @@ package struct NameTable: Sendable {
     /// - Parameters:
     ///   - parking: a prefix in the bucket that no file has, for contents that change names in a circle.
     ///   - holdsBack: whether a path is a temporary name of a writer that renames when it is done.
-    package init(parking: String, holdsBack: @escaping @Sendable (String) -> Bool = { _ in false }) {
+    ///   - renamesFolders: the bucket may have folders that can be renamed.
+    package init(
+        parking: String,
+        renamesFolders: Bool = false,
+        holdsBack: @escaping @Sendable (String) -> Bool = { _ in false }
+    ) {
         self.parking = parking
+        self.renamesFolders = renamesFolders
         self.holdsBack = holdsBack
     }
 
@@ -231,7 +247,7 @@ package struct NameTable: Sendable {
         let node = try tree.child(name, of: directory)
         if tree.isDirectory(node) { throw .isDirectory }
         guard let file = files[node], let path = tree.path(node), file.stands == path, isCurrent(node),
-            file.handles == 0, !file.isBusy, !busyNames.contains(path)
+            file.handles == 0, !file.isBusy, !isBusy(path)
         else { throw Errno(EBUSY) }
         remotes[path] = nil
         files[node]?.stands = nil
@@ -286,13 +302,16 @@ package struct NameTable: Sendable {
     // MARK: What to do
 
     /// Whether the bucket is as the mount shows it, as far as contents are ready and graces over.
-    package var isSettled: Bool { changedFiles.isEmpty && changedNames.isEmpty && busyNames.isEmpty }
+    package var isSettled: Bool {
+        changedFiles.isEmpty && changedNames.isEmpty && busyNames.isEmpty && busyFolders.isEmpty
+    }
 
     /// The requests that can be made now. None is for a name or a file that has one under way.
     ///
     /// - Parameter showsObject: whether what is read of an open file without a name comes from what stands in the bucket.
     package mutating func next(showsObject: (NameNode) -> Bool = { _ in true }) -> [NameAction] {
         var actions: [NameAction] = []
+        folderPlans = [:]
         for node in changedFiles.sorted() {
             guard let action = action(for: node, showsObject) else { continue }
             begin(action)
@@ -303,7 +322,7 @@ package struct NameTable: Sendable {
                 changedNames.remove(name)
                 continue
             }
-            guard !busyNames.contains(name) else { continue }
+            guard !isBusy(name) else { continue }
             if remote.holder == nil, remote.isDue, !remote.isForeign {
                 // A file that comes there soon replaces it; if that fails, it is looked at again.
                 if isWanted(name) { continue }
@@ -339,11 +358,16 @@ package struct NameTable: Sendable {
                 changedFiles.remove(node)
                 return nil
             }
-            guard !busyNames.contains(standing.name) else { return nil }
-            guard !busyNames.contains(path), blocker(of: path, for: node) == nil else {
+            guard !isBusy(standing.name) else { return nil }
+            guard !isBusy(path), blocker(of: path, for: node) == nil else {
                 return parkingMove(node, standing.name, standing.remote)
             }
             if let reader = reader(of: path, for: node), showsObject(reader) { return keep(reader, path) }
+            switch folderRename(from: standing.name, to: path) {
+            case (.wait, _)?: return nil
+            case (.rename(let directory), let pair)?: return .renameFolder(directory, from: pair.from, to: pair.to)
+            case (.no, _)?, nil: break
+            }
             return .move(
                 node,
                 content: standing.remote.content,
@@ -353,7 +377,7 @@ package struct NameTable: Sendable {
                 replacing: expected(path)
             )
         }
-        guard !busyNames.contains(path), standing.map({ !busyNames.contains($0.name) }) ?? true else { return nil }
+        guard !isBusy(path), standing.map({ !isBusy($0.name) }) ?? true else { return nil }
         if blocker(of: path, for: node) != nil {
             return standing.flatMap { parkingMove(node, $0.name, $0.remote) }
         }
@@ -423,6 +447,7 @@ package struct NameTable: Sendable {
             busyNames.formUnion([source, name])
             noteParked(name)
         case .delete(let name, _): busyNames.insert(name)
+        case .renameFolder(_, let from, let to): beginFolder(FolderPair(from: from, to: to))
         }
     }
 

@@ -273,6 +273,10 @@ extension WriteBack {
             // The name is nobody else's: what stands there is the copy.
             guard let found = try await find(root.name(path.value)), isSame(found, identity) else { return .notDone }
             return .done(found)
+        // Whatever became of it: that it was begun means that it is to be.
+        case .renameFolder(_, let from, let to):
+            try await mayWrite()
+            return try await renameFolder(from, to)
         case .delete: return .notDone
         }
     }
@@ -289,6 +293,7 @@ extension WriteBack {
         if case .keep(_, _, let source, let generation, let path) = intent.action {
             return try await copy(source, generation, path, identity)
         }
+        if case .renameFolder(_, let from, let to) = intent.action { return try await renameFolder(from, to) }
         guard case .move(_, _, let source, let generation, let path, let replacing) = intent.action else {
             return .notDone
         }
@@ -311,6 +316,42 @@ extension WriteBack {
             try await store.delete(from, generation)
             return .done(copy)
         }
+    }
+
+    /// Whether the bucket has a hierarchical namespace. Where it may not be asked, as if it had none.
+    private func hasFolders() async throws(ObjectStoreError) -> Bool {
+        do throws(ObjectStoreError) { return try await store.layout().isHierarchical } catch {
+            if error.isTransient { throw error }
+            return false
+        }
+    }
+
+    /// Renames a folder, or finds that it was done; a refusal that nothing has come of is `notDone`.
+    private func renameFolder(_ from: ByteName, _ to: ByteName) async throws(ObjectStoreError) -> IntentOutcome {
+        guard try await hasFolders() else {
+            update { $0.engine.state.names.renamesFolders = false }
+            return .notDone
+        }
+        let (source, target) = (root.value + from.value, root.value + to.value)
+        let parents = to.segments.dropLast().map(\.value).joined(separator: "/")
+        var result = await attempt { () async throws(ObjectStoreError) in
+            if !parents.isEmpty { try await store.createFolder(root.value + parents) }
+            try await store.renameFolder(source, to: target)
+        }
+        if case .failure(let error) = result, error.code == .preconditionFailed,
+            case .success = await attempt({ () async throws(ObjectStoreError) in try await store.deleteFolder(target) })
+        {
+            // An empty folder stood there, as moves object by object leave them; one that holds something is not deleted.
+            result = await attempt { () async throws(ObjectStoreError) in
+                try await store.renameFolder(source, to: target)
+            }
+        }
+        if case .failure(let error) = result {
+            let refusals: [ObjectStoreError.Code] = [.notFound, .preconditionFailed, .unsupported, .invalidRequest]
+            guard refusals.contains(error.code) else { throw error }
+            if try await !store.listAll(prefix: source + "/").isEmpty { return .notDone }
+        }
+        return .renamedFolder(try await store.listAll(prefix: target + "/"))
     }
 
     /// Copies an object to a name that nobody else has, in the bucket.

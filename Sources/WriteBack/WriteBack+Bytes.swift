@@ -97,8 +97,10 @@ extension WriteBack {
                 if let now, (now.name, now.generation) != (places.standing?.name, places.standing?.generation) {
                     return { continuation.resume(returning: true) }
                 }
-                let mayMove = waits && !core.isClosed && core.engine.state.names.files[node]?.isBusy == true
-                if mayMove { return nil }
+                let names = core.engine.state.names
+                let isMoving =
+                    names.files[node]?.isBusy == true || names.files[node]?.stands.map { names.isInTransit($0) } == true
+                if waits, !core.isClosed, isMoving { return nil }
                 return { continuation.resume(returning: false) }
             }
         }

@@ -55,7 +55,7 @@ extension WriteBack {
         /// What was published, moved or deleted here since it was asked: the listing may be older than that.
         func isOutdated(_ name: ByteName, _ now: NameTable) -> Bool {
             let whole = ByteName("\(path)\(name)")
-            return before[whole] != now.remotes[whole]
+            return before[whole] != now.remotes[whole] || now.isInTransit(whole)
         }
     }
 

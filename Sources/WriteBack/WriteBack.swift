@@ -172,6 +172,7 @@ package final class WriteBack: Sendable {
             layout: options.layout,
             root: NodeAttributes(mode: 0o755, user: 0, group: 0, time: surroundings.time.timeOfDay()),
             holdsBack: options.holdsBack,
+            renamesFolders: options.renamesFolders,
             keepsSaves: options.tellsOfDirectories
         )
         for (index, bytes) in (recovery.checkpoint + recovery.records).enumerated() {

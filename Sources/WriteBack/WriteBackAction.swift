@@ -50,6 +50,8 @@ enum IntentOutcome: Sendable {
     case notDone
     case conflict(found: ObjectAttributes?)
     case sourceGone
+    /// The folder has its name; what stands below it.
+    case renamedFolder([ObjectAttributes])
 }
 
 /// How a mount that is written to behaves.
@@ -87,6 +89,8 @@ package struct WriteBackOptions: Sendable {
     /// Other machines write below the prefix, too: nothing is known of a directory because it was made here, and one of which
     /// something stands in the bucket is not renamed (`EXDEV`).
     package var isShared = false
+    /// The bucket may have folders that can be renamed whole: it is asked before the first one is.
+    package var renamesFolders = true
     /// Names that writers rename when they are done: not published before.
     package var holdsBack: @Sendable (String) -> Bool = { _ in false }
     /// `takeSettledDirectories` and `lostNames` are asked; else nothing is kept for them.

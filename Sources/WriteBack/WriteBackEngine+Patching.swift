@@ -16,7 +16,7 @@ extension WriteBackEngine {
     func patchTarget(_ node: NameNode) -> PatchTarget? {
         let names = state.names
         guard names.isCurrent(node), let file = names.files[node], !file.isBusy, let name = file.stands,
-            names.tree.path(node) == name, !names.busyNames.contains(name), let remote = names.remotes[name]
+            names.tree.path(node) == name, !names.isBusy(name), let remote = names.remotes[name]
         else { return nil }
         return PatchTarget(name: name, generation: remote.generation)
     }

@@ -14,6 +14,10 @@ extension WriteBackEngine {
                 note(.began(intent))
                 publications[node] = Publishing(intent: intent)
                 touch(node)
+            case .renameFolder(let node, _, _):
+                let intent = WriteIntent(action: action, operation: operation(0))
+                note(.began(intent))
+                queue.append(.move(node, intent, nil))
             case .move(let node, let content, _, _, _, _), .keep(let node, let content, _, _, _):
                 let intent = WriteIntent(action: action, operation: operation(content))
                 note(.began(intent))
@@ -221,7 +225,24 @@ extension WriteBackEngine {
                 )
             )
         case .sourceGone: note(.ended(node, content: intent.content, .sourceGone, nil))
+        case .renamedFolder(let objects): renamedFolder(node, intent, objects)
         }
+    }
+
+    /// Nobody promises that objects keep their generations in a folder that is renamed.
+    private mutating func renamedFolder(_ node: NameNode, _ intent: WriteIntent, _ objects: [ObjectAttributes]) {
+        guard case .renameFolder(_, let from, let to) = intent.action else { return }
+        for object in objects {
+            let name = ByteName(
+                String(decoding: object.name.value.utf8.dropFirst(root.value.utf8.count), as: UTF8.self)
+            )
+            guard name.isBelow(to) else { continue }
+            let old = name.moved(from: to, to: from)
+            if let known = state.names.remotes[old], known.generation != object.generation {
+                note(.regenerated(old, object.generation))
+            }
+        }
+        note(.ended(node, content: 0, .done(nil), nil))
     }
 
     mutating func deleted(_ name: ByteName, _ generation: Generation) { note(.deleted(name, generation)) }
@@ -232,7 +253,7 @@ extension WriteIntent {
     var content: Int {
         switch action {
         case .publish(_, let content, _, _), .move(_, let content, _, _, _, _), .keep(_, let content, _, _, _): content
-        case .delete: 0
+        case .delete, .renameFolder: 0
         }
     }
 }

@@ -77,6 +77,7 @@ extension WriteBackRecord.Event {
         case .save: 41
         case .written: 42
         case .lostName: 43
+        case .regenerated: 44
         }
     }
 
@@ -176,7 +177,7 @@ extension WriteBackRecord.Event {
             fields.flag(identity != nil)
             if let identity { fields.identity(identity) }
         case .expired(let name): fields.text(name.value)
-        case .deleted(let name, let generation):
+        case .deleted(let name, let generation), .regenerated(let name, let generation):
             fields.text(name.value)
             fields.number(generation.value)
         case .patched(let node), .recorded(let node): fields.node(node)
@@ -311,6 +312,11 @@ extension FieldWriter {
             number(UInt8(2))
             text(name.value)
             number(deleted.value)
+        case .renameFolder(let node, let from, let to):
+            number(UInt8(4))
+            self.node(node)
+            text(from.value)
+            text(to.value)
         }
     }
 

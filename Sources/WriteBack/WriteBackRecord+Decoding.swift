@@ -112,6 +112,9 @@ extension WriteBackRecord.Event {
         case 37: return .patched(try fields.node())
         case 39: return .recorded(try fields.node())
         case 40: return .withdrawn(try fields.byteName())
+        case 44:
+            let name = try fields.byteName()
+            return .regenerated(name, Generation(try fields.number()))
         default: return try checkpoint(kind, &fields)
         }
     }
@@ -268,6 +271,10 @@ extension FieldReader {
             let source = try byteName()
             let copied = Generation(try number())
             return .keep(node, content: content, from: source, copied, to: try byteName())
+        case 4:
+            let node = try node()
+            let from = try byteName()
+            return .renameFolder(node, from: from, to: try byteName())
         default: throw .unknownKind
         }
     }

@@ -94,6 +94,8 @@ struct WriteBackRecord: Hashable, Sendable {
         case ended(NameNode, content: Int, NameOutcome, ObjectIdentity?)
         case expired(ByteName)
         case deleted(ByteName, Generation)
+        /// With the folder that it is in, an object got another generation: known by the name from before.
+        case regenerated(ByteName, Generation)
         /// The object's metadata says what the attributes are, or others wrote the object.
         case patched(NameNode)
         // Saves of trainers; see `SaveLedger`.
@@ -162,6 +164,7 @@ extension WriteIntent {
     var node: NameNode? {
         switch action {
         case .publish(let node, _, _, _), .move(let node, _, _, _, _, _), .keep(let node, _, _, _, _): node
+        case .renameFolder(let node, _, _): node
         case .delete: nil
         }
     }
@@ -175,7 +178,7 @@ extension NameAction {
             .publish(node, content: content, name: name, replacing: replacing)
         case .move(let node, _, let source, let generation, let name, let replacing):
             .move(node, content: content, from: source, generation, to: name, replacing: replacing)
-        case .keep, .delete: self
+        case .keep, .delete, .renameFolder: self
         }
     }
 }

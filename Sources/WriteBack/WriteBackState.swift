@@ -33,17 +33,18 @@ struct WriteBackState: Sendable {
 
     /// - Parameters:
     ///   - parking: a prefix in the bucket that no file has.
-    ///   - holdsBack: as of `NameTable`.
+    ///   - holdsBack, renamesFolders: as of `NameTable`.
     ///   - keepsSaves: `saves` is asked.
     init(
         parking: String,
         layout: PartLayout = .standard,
         root: NodeAttributes,
         holdsBack: @escaping @Sendable (String) -> Bool = { _ in false },
+        renamesFolders: Bool = false,
         keepsSaves: Bool = true
     ) {
         saves = SaveLedger(isKept: keepsSaves)
-        names = NameTable(parking: parking, holdsBack: holdsBack)
+        names = NameTable(parking: parking, renamesFolders: renamesFolders, holdsBack: holdsBack)
         self.layout = layout
         attributes[names.tree.root] = root
     }
@@ -155,7 +156,7 @@ struct WriteBackState: Sendable {
             attributes[node] = new
         case .staged, .overwriting, .wrote, .truncated, .synced, .unsynced, .damaged, .unproven, .unstaged:
             try changeBytes(event)
-        case .session, .sessionEnded, .ready, .began, .ended, .expired, .deleted, .patched:
+        case .session, .sessionEnded, .ready, .began, .ended, .expired, .deleted, .regenerated, .patched:
             try changeBucket(event)
         case .recorded(let top): saves.recorded(top)
         case .withdrawn(let name): saves.withdrawn(name)
@@ -362,6 +363,9 @@ struct WriteBackState: Sendable {
             end(intent, node, content, outcome, identity)
         case .expired(let name): names.expire(name)
         case .deleted(let name, let generation): names.finished(.delete(name, generation), .done(nil))
+        case .regenerated(let name, let generation):
+            names.regenerate(name, generation)
+            if let holder = names.remotes[name]?.holder { files[holder]?.standing?.generation = generation }
         case .patched(let node): unpatched.remove(node)
         default: break
         }

@@ -66,6 +66,15 @@ struct BucketInspector: Sendable {
         _ = try await send("PATCH", target(name), try JSONEncoder().encode(["metadata": metadata]))
     }
 
+    /// Makes the bucket anew, empty and with a hierarchical namespace.
+    func becomeHierarchical() async throws {
+        _ = try await send("DELETE", "/storage/v1/b/\(bucket)")
+        let layout =
+            #"{"name":"\#(bucket)","hierarchicalNamespace":{"enabled":true},"#
+            + #""iamConfiguration":{"uniformBucketLevelAccess":{"enabled":true}}}"#
+        _ = try await send("POST", "/storage/v1/b?project=p", Data(layout.utf8))
+    }
+
     func delete(_ name: String) async throws { _ = try await send("DELETE", target(name)) }
 
     /// Empties a prefix: the disk of a test machine is small.

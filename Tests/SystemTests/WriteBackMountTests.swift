@@ -206,4 +206,32 @@ import Testing
         #expect(try await stored()["synced"] == Data("synced".utf8))
         withExtendedLifetime(file) {}
     }
+
+    /// A directory that stands in a bucket with folders gets another name by one request, whatever is in it.
+    @Test func aPublishedDirectoryOfAHierarchicalBucketIsRenamedAtOnce() async throws {
+        try await servers.bucket.becomeHierarchical()
+        let mount = try await mounted()
+        try FileManager.default.createDirectory(atPath: mount.path("a/sub"), withIntermediateDirectories: true)
+        var expected: [String: Data] = [:]
+        for number in 0..<20 {
+            let name = number < 10 ? "\(number)" : "sub/\(number)"
+            let content = bytes(UInt64(number), 1000 + number)
+            try write(content, to: mount.path("a/\(name)"))
+            expected["b/\(name)"] = content
+        }
+        func flush() async throws {
+            let flushed = try await servers.run(["flush", mount.path, "--timeout", "60s"])
+            try #require(flushed.status == 0, "\(flushed)")
+        }
+        try await flush()
+        #expect(try await stored().keys.allSatisfy { $0.hasPrefix("a/") })
+        servers.control.reset()
+        #expect(rename(mount.path("a"), mount.path("b")) == 0)
+        try await flush()
+        #expect(try await stored() == expected)
+        #expect(servers.control.log.count { $0.target.contains("/renameTo/folders/") } == 1)
+        #expect(!servers.control.log.contains { $0.target.contains("/moveTo/") || $0.target.contains("/rewriteTo/") })
+        #expect(try mount.contents() == expected)
+        try await mount.unmount()
+    }
 }

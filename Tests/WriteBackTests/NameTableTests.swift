@@ -13,7 +13,7 @@ private struct NameWorld {
         var content: Int
     }
 
-    var table = NameTable(parking: ".penstock/parked/")
+    var table: NameTable
     var bucket: [ByteName: Object] = [:]
     var random: SeededRandom
     var lastGeneration: Int64 = 0
@@ -27,7 +27,14 @@ private struct NameWorld {
     var pending: [NameAction] = []
     var open: [(node: NameNode, content: Int)] = []
 
-    init(seed: UInt64) { random = SeededRandom(seed: seed) }
+    /// Folders that were renamed.
+    var folders = 0
+
+    /// - Parameter renamesFolders: the bucket is hierarchical.
+    init(seed: UInt64, renamesFolders: Bool) {
+        random = SeededRandom(seed: seed)
+        table = NameTable(parking: ".penstock/parked/", renamesFolders: renamesFolders)
+    }
 
     mutating func generation() -> Generation {
         lastGeneration += 1
@@ -214,7 +221,21 @@ private struct NameWorld {
         case .delete(let name, let generation):
             if bucket[name]?.generation == generation { bucket[name] = nil }
             return .done(nil)
+        case .renameFolder(_, let from, let to): return renameFolder(from, to)
         }
+    }
+
+    /// All at once, each object with another generation.
+    private mutating func renameFolder(_ from: ByteName, _ to: ByteName) -> NameOutcome {
+        #expect(!bucket.keys.contains { $0.isBelow(to) }, "'\(to)' is there")
+        for (name, object) in bucket where name.isBelow(from) {
+            let generation = generation()
+            table.regenerate(name, generation)
+            bucket[name] = nil
+            bucket[name.moved(from: from, to: to)] = Object(generation: generation, content: object.content)
+        }
+        folders += 1
+        return .done(nil)
     }
 
     /// What only the bucket has, and somebody still has a name for, is there.
@@ -239,8 +260,9 @@ private struct NameWorld {
 
 @Suite struct NameTableTests {
     @Test func theBucketBecomesWhatTheMountShowsAndLosesNothingOnTheWay() throws {
-        for seed in UInt64(0)..<150 {
-            var world = NameWorld(seed: seed)
+        var folders = 0
+        for seed in SeedSlice.first(300, ofSoak: 20_000) {
+            var world = NameWorld(seed: seed, renamesFolders: seed % 2 == 1)
             for path in ["a", "b"] { world.makeDirectory(path) }
             for path in ["a/a", "a/b", "c", "b/c"] { try world.putInBucket(path) }
             for _ in 0..<60 {
@@ -264,7 +286,32 @@ private struct NameWorld {
             #expect(world.bucket.mapValues(\.content) == files, "seed \(seed)")
             #expect(world.table.isSettled, "seed \(seed)")
             #expect(world.table.conflicts.isEmpty && world.table.lost.isEmpty)
+            folders += world.folders
         }
+        #expect(folders > 20)
+    }
+
+    @Test func onlyAFolderThatNobodyElseNeedsIsRenamed() throws {
+        var table = NameTable(parking: "p/", renamesFolders: true)
+        for (number, directory) in ["a", "b", "c"].enumerated() {
+            let node = try table.makeDirectory(ByteName(directory), in: table.tree.root)
+            if directory == "c" { continue }
+            for name in ["1", "2"] { _ = try table.adopt(ByteName(name), in: node, Generation(Int64(number + 1))) }
+        }
+        func plan(_ from: ByteName, _ to: ByteName) -> NameTable.FolderPlan? {
+            var copy = table
+            return copy.folderRename(from: from, to: to)?.plan
+        }
+        #expect(plan("a/1", "c/1") == .rename(try table.tree.child("c", of: table.tree.root)))
+        // Something stands there; it is no directory; the names differ in the file's own; it is in itself, or at the top; it is parked.
+        #expect(plan("a/1", "b/1") == .no)
+        #expect(plan("a/1", "a/1/1") == .no)
+        #expect(plan("a/1", "d/1") == .no)
+        #expect(plan("a/1", "c/2") == nil)
+        #expect(plan("a/1", "1") == nil)
+        #expect(plan("p/1", "c/1") == nil)
+        table.begin(.delete("a/2", Generation(1)))
+        #expect(plan("a/1", "c/1") == .wait)
     }
 
     /// safetensors: a temporary name, renamed while the file is open.

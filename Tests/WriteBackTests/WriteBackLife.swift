@@ -58,9 +58,15 @@ final class WriteBackLife {
         return options
     }
 
-    init(seed: UInt64, _ weather: Weather = Weather(), _ options: WriteBackOptions = WriteBackLife.options()) throws {
+    init(
+        seed: UInt64,
+        _ weather: Weather = Weather(),
+        _ options: WriteBackOptions = WriteBackLife.options(),
+        isHierarchical: Bool = false
+    ) throws {
         var kind = MemoryBucket.Options()
         kind.uploadGranularity = options.granularity
+        kind.isHierarchical = isHierarchical
         bucket = MemoryBucket(kind, time: time)
         random = SeededRandom(seed: seed)
         self.weather = weather
@@ -172,7 +178,7 @@ final class WriteBackLife {
             var random = SeededRandom(seed: seed ^ UInt64(call.index))
             func chance(_ percent: Int) -> Bool { Int(random.next() % 100) < percent }
             // Stores read and list again by themselves.
-            guard call.moment == .before, call.operation != .list, call.operation != .read else { return nil }
+            guard call.moment == .before, ![.list, .read, .layout].contains(call.operation) else { return nil }
             if chance(weather.loss) { return .loseReply }
             if chance(weather.refusal) { return .fail(ObjectStoreError(.unavailable, "refused", status: 503)) }
             if call.operation == .continueUpload, chance(weather.shortening) {

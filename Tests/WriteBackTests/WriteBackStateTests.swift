@@ -16,7 +16,8 @@ struct StateLife {
             parking: ".penstock/parked/",
             layout: layout,
             root: root,
-            holdsBack: { $0.hasPrefix("b/") }
+            holdsBack: { $0.hasPrefix("b/") },
+            renamesFolders: true
         )
     }
 
@@ -160,6 +161,11 @@ struct StateLife {
         let identity = ObjectIdentity(generation: Generation(lastGeneration), size: below(900), crc32c: CRC32C(3))
         switch action {
         case .delete(let name, let generation): tryApply(.deleted(name, generation))
+        case .renameFolder(let node, let from, _):
+            if let name = state.names.remotes.keys.filter({ $0.isBelow(from) }).min() {
+                tryApply(.regenerated(name, Generation(lastGeneration)))
+            }
+            tryApply(.ended(node, content: 0, below(3) > 0 ? .done(nil) : .failed, nil))
         case .publish(let node, let content, _, _), .move(let node, let content, _, _, _, _),
             .keep(let node, let content, _, _, _):
             let outcomes: [NameOutcome] = [

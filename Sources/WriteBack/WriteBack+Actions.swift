@@ -347,7 +347,9 @@ extension WriteBack {
             }
         }
         if case .failure(let error) = result {
-            let refusals: [ObjectStoreError.Code] = [.notFound, .preconditionFailed, .unsupported, .invalidRequest]
+            let refusals: [ObjectStoreError.Code] = [
+                .notFound, .preconditionFailed, .unsupported, .invalidRequest, .forbidden,
+            ]
             guard refusals.contains(error.code) else { throw error }
             if try await !store.listAll(prefix: source + "/").isEmpty { return .notDone }
         }

@@ -108,6 +108,16 @@ import Testing
         #expect((count(life, .move) == 0) == (theirs == nil))
     }
 
+    /// A role without `storage.folders.rename` is no reason to wait for ever.
+    @Test func whereFoldersMayNotBeRenamedEachObjectIsMoved() async throws {
+        let (life, contents) = try await published(86)
+        life.forbids = .renameFolder
+        try await rename(life, "old", "new")
+        try await life.drain()
+        #expect(life.published == named(contents, "new"))
+        #expect(count(life, .move) == 3)
+    }
+
     @Test func deathAfterAnyStepAndLostRepliesLeaveTheDirectoryWhole() async throws {
         for loss in [0, 40] {
             var (last, isOver) = (0, false)

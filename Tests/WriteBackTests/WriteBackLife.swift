@@ -47,6 +47,8 @@ final class WriteBackLife {
     var options: WriteBackOptions
     /// Whether callers that get a signal are about to end.
     let isKilled = Lock(false)
+    /// What this account may not do.
+    var forbids: StoreOperation?
     /// The process dies at this step of its connection; see `StoreFault.killing`.
     var killedAtStep: Int?
 
@@ -168,8 +170,11 @@ final class WriteBackLife {
 
     private func hook() -> StoreFaultHook {
         let seed = random.next()
-        let (weather, killedAtStep, disk) = (weather, killedAtStep, disk)
+        let (weather, killedAtStep, disk, forbids) = (weather, killedAtStep, disk, forbids)
         return { call in
+            if call.moment == .before, call.operation == forbids {
+                return .fail(ObjectStoreError(.forbidden, "not allowed", status: 403))
+            }
             if let step = killedAtStep, let kill = StoreFault.killing(atStep: step)(call) {
                 // What is dead writes nothing down.
                 disk.set(.init(diesAtChange: disk.changes))

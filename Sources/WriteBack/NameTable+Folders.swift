@@ -70,6 +70,12 @@ extension NameTable {
             if name.isBelow(pair.to) || name == pair.to || name == pair.from { return .no }
             guard name.isBelow(pair.from) else { continue }
             if remote.isForeign { return .no }
+            // Who is to stay, or to go elsewhere, is not taken along: it would want to come back, and take these with it.
+            if let holder = remote.holder, tree.isNamed(holder),
+                tree.path(holder) != name.moved(from: pair.from, to: pair.to)
+            {
+                return .no
+            }
             count += 1
         }
         guard count > 1 else { return .no }

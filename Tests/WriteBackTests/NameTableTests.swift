@@ -302,6 +302,14 @@ private struct NameWorld {
             var copy = table
             return copy.folderRename(from: from, to: to)?.plan
         }
+        // They are to stay where they are.
+        #expect(plan("a/1", "c/1") == .no)
+        for name: ByteName in ["1", "2"] {
+            let (from, to) = (
+                try table.tree.child("a", of: table.tree.root), try table.tree.child("c", of: table.tree.root)
+            )
+            try table.rename(name, in: from, to: name, in: to)
+        }
         #expect(plan("a/1", "c/1") == .rename(try table.tree.child("c", of: table.tree.root)))
         // Something stands there; it is no directory; the names differ in the file's own; it is in itself, or at the top; it is parked.
         #expect(plan("a/1", "b/1") == .no)

@@ -124,13 +124,7 @@ import Testing
             while !isOver {
                 let (life, contents) = try await published(84, Weather(loss: loss))
                 try await rename(life, "old", "new")
-                isOver = true
-                for step in 0..<last {
-                    if life.pending.count == 0 { break }
-                    await life.step()
-                    if step == last - 1 { isOver = false }
-                }
-                if last == 0 { isOver = false }
+                isOver = await !life.steps(last)
                 try life.die()
                 try await life.drain()
                 #expect(life.published == named(contents, "new"), "loss \(loss), after \(last)")

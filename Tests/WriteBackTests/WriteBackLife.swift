@@ -168,6 +168,15 @@ final class WriteBackLife {
         mostUnacknowledged = max(mostUnacknowledged, mount.status.unacknowledged)
     }
 
+    /// Does so much of what was started; false when there is less.
+    func steps(_ count: Int) async -> Bool {
+        for _ in 0..<count {
+            if pending.count == 0 { return false }
+            await step()
+        }
+        return true
+    }
+
     private func hook() -> StoreFaultHook {
         let seed = random.next()
         let (weather, killedAtStep, disk, forbids) = (weather, killedAtStep, disk, forbids)

@@ -72,13 +72,7 @@ import Testing
             let handle = try await life.create("a")
             try await life.write(bytes, handle, at: 0)
             try await life.release(handle)
-            isOver = true
-            for step in 0..<last {
-                if life.pending.count == 0 { break }
-                await life.step()
-                if step == last - 1 { isOver = false }
-            }
-            if last == 0 { isOver = false }
+            isOver = await !life.steps(last)
             try life.die()
             try await life.drain()
             #expect(life.published == ["a": bytes], "after \(last)")
